@@ -1,0 +1,71 @@
+/*
+** after: one watched case whose hook starts the task.
+*/
+#include "core/after.h"
+
+#include <stdlib.h>
+
+struct rl_after {
+  rl_object obj;
+  rl_waiter waiter; /* claimed: the task was started, or stopped */
+  rl_case on;
+  rl_task *task;    /* counted, until started or stopped; the claimer's */
+  void (*run)(rl_fiber *);
+};
+
+/* By the claimer. At the end of the program nothing is started any more. */
+static void start(rl_after *a) {
+  rl_task *t = a->task;
+  a->task = NULL;
+  if (!atomic_load_explicit(&t->program->over, memory_order_acquire)) rl_task_start(t, a->run);
+  rl_release(&t->end.src.obj);
+}
+
+static void fire(rl_waiter *w, rl_wakes *ws) {
+  (void)ws;
+  rl_after *a = (rl_after *)(void *)w->u.hook.owner; /* the object comes first */
+  start(a);
+  rl_release(&a->obj); /* it held itself */
+}
+
+static void destroy(rl_object *o) {
+  rl_after *a = (rl_after *)o;
+  rl_select_withdraw(&a->on, 1, NULL);
+  if (a->task) rl_release(&a->task->end.src.obj);
+  rl_release(&a->on.node.on->obj);
+  free(a);
+}
+
+rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *)) {
+  rl_after *a = malloc(sizeof *a);
+  unsigned won;
+  if (!a) return NULL;
+  rl_object_init(&a->obj, RL_AFTER, destroy);
+  a->task = task;
+  a->run = run;
+  rl_retain(&on->src.obj);
+  rl_case_set(&a->on, RL_CASE_WATCH, &on->src);
+  rl_waiter_open(&a->waiter);
+  rl_waiter_hook(&a->waiter, &a->obj, fire);
+  rl_retain(&a->obj); /* itself */
+  if (rl_select(&a->waiter, &a->on, 1, RL_ORDERED, &won) == RL_PARK) return a;
+  rl_waiter_claim(&a->waiter, RL_FIRED, NULL); /* nobody contends: nothing was queued */
+  rl_release(&a->obj);
+  start(a);
+  rl_release(&a->obj);
+  return a;
+}
+
+bool rl_after_stop(rl_after *a) {
+  if (!rl_waiter_claim(&a->waiter, RL_INTERRUPTED, NULL)) return false;
+  rl_select_withdraw(&a->on, 1, NULL);
+  rl_release(&a->task->end.src.obj);
+  a->task = NULL;
+  rl_release(&a->obj); /* it held itself */
+  rl_release(&a->obj); /* the claim's count */
+  return true;
+}
+
+rl_object *rl_after_object(rl_after *a) {
+  return &a->obj;
+}

@@ -1,0 +1,19 @@
+/*
+** after: a task that starts when a done fires. It holds itself until then, so nobody need keep it;
+** stopping contends with the firing for the claim.
+*/
+#ifndef RL_AFTER_H
+#define RL_AFTER_H
+
+#include "core/select.h"
+#include "core/task.h"
+
+typedef struct rl_after rl_after;
+
+/* Takes the caller's count of `task`; starts it at once when `on` has fired. NULL: out of memory. */
+rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *));
+/* True when this kept the task from starting; later false. */
+bool rl_after_stop(rl_after *a);
+rl_object *rl_after_object(rl_after *a);
+
+#endif

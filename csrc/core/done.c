@@ -1,0 +1,174 @@
+/*
+** done: firing, watching, deadlines. Firing a tree is one flat loop over a list of wakes: a child
+** is a hook in its parent's queue, and what it wakes joins the end of the list. Lock: src.lock
+** protects the watchers; it is never held while another source's is taken.
+*/
+#include "core/done.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void no_withdraw(rl_done *d) {
+  (void)d;
+}
+
+static void no_poll(rl_done *d) {
+  (void)d;
+}
+
+static void parent_withdraw(rl_done *d) {
+  rl_lock_take(&d->parent->src.lock);
+  rl_queue_remove(&d->up);
+  rl_lock_leave(&d->parent->src.lock);
+}
+
+static const rl_done_inputs no_inputs = {no_withdraw, no_poll};
+static const rl_done_inputs parent_input = {parent_withdraw, no_poll};
+
+/* Runs when the parent has fired: the child takes over error and cause. */
+static void fire_from_parent(rl_waiter *w, rl_wakes *ws) {
+  rl_done *d = (rl_done *)w->u.hook.owner;
+  rl_msg cause;
+  rl_msg_share(&cause, &d->parent->cause);
+  rl_done_finish(d, (rl_why)d->parent->why, &cause, ws);
+}
+
+static rl_done *of_timer(rl_timer *t) {
+  return (rl_done *)(void *)((char *)t - offsetof(rl_done, timer));
+}
+
+static bool claim_deadline(rl_timer *t) {
+  return rl_waiter_claim(&of_timer(t)->self, RL_TIMEOUT, NULL);
+}
+
+static void fire_deadline(rl_timer *t, rl_wakes *ws) {
+  rl_done *d = of_timer(t);
+  rl_done_finish(d, RL_DEADLINE, &d->timeout_cause, ws);
+  rl_wake_all(ws);
+  rl_release(&d->src.obj); /* the claim's count */
+}
+
+void rl_done_init(rl_done *d, rl_kind kind, void (*destroy)(rl_object *)) {
+  rl_object_init(&d->src.obj, kind, destroy);
+  atomic_init(&d->src.lock.word, 0);
+  d->watchers.first = d->watchers.last = NULL;
+  atomic_init(&d->fired, false);
+  d->why = RL_CANCELED;
+  d->cause.tag = d->timeout_cause.tag = d->values.tag = RL_MSG_NONE;
+  d->parent = d->values_from = NULL;
+  d->up.queue = NULL;
+  d->inputs = &no_inputs;
+  d->deadline = INFINITY;
+  d->name = NULL;
+  rl_timer_init(&d->timer, claim_deadline, fire_deadline);
+  rl_waiter_open(&d->self);
+  rl_waiter_hook(&d->self, &d->src.obj, fire_from_parent);
+}
+
+void rl_done_clear(rl_done *d) {
+  d->inputs->withdraw(d);
+  rl_timer_unset(&d->timer);
+  rl_assert(d->watchers.first == NULL, "a destroyed done is still watched");
+  rl_msg_drop(&d->cause);
+  rl_msg_drop(&d->timeout_cause);
+  rl_msg_drop(&d->values);
+  free(d->name);
+  if (d->parent) rl_release(&d->parent->src.obj);
+  if (d->values_from) rl_release(&d->values_from->src.obj);
+}
+
+static void destroy(rl_object *o) {
+  rl_done_clear((rl_done *)o);
+  free(o);
+}
+
+void rl_done_below(rl_done *d, rl_done *parent) {
+  rl_retain(&parent->src.obj);
+  rl_retain(&parent->src.obj);
+  d->parent = d->values_from = parent;
+  d->inputs = &parent_input;
+  d->deadline = parent->deadline;
+}
+
+rl_done *rl_done_make(rl_done *parent) {
+  rl_done *d = malloc(sizeof *d);
+  if (!d) return NULL;
+  rl_done_init(d, RL_DONE, destroy);
+  if (parent) rl_done_below(d, parent);
+  return d;
+}
+
+static void take_over(rl_done *d, rl_done *from) {
+  rl_msg cause;
+  rl_msg_share(&cause, &from->cause);
+  if (!rl_done_fire(d, (rl_why)from->why, &cause)) rl_msg_drop(&cause);
+}
+
+/* Queues `up`, unless the parent has fired already: then the child fires now. */
+static void watch_parent(rl_done *d) {
+  rl_done *p = d->parent;
+  d->up.waiter = &d->self;
+  d->up.on = &p->src;
+  d->up.msg = NULL;
+  rl_done_poll(p);
+  rl_lock_take(&p->src.lock);
+  bool fired = rl_done_fired(p);
+  if (!fired) rl_queue_add(&p->watchers, &d->up);
+  rl_lock_leave(&p->src.lock);
+  if (fired) take_over(d, p);
+}
+
+bool rl_done_start(rl_done *d, double own) {
+  bool armed = own < d->deadline;
+  if (armed) d->deadline = own;
+  if (d->parent) watch_parent(d);
+  if (!armed || rl_done_fired(d)) return true;
+  if (own <= rl_now()) return rl_done_poll(d), true;
+  bool ok = rl_timer_set(&d->timer, own);
+  if (rl_done_fired(d)) rl_timer_unset(&d->timer); /* meanwhile, by its parent */
+  return ok;
+}
+
+void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws) {
+  d->why = (uint8_t)why;
+  if (cause) rl_msg_move(&d->cause, cause);
+  rl_lock_take(&d->src.lock);
+  atomic_store_explicit(&d->fired, true, memory_order_release);
+  rl_node *n;
+  while ((n = d->watchers.first) != NULL) {
+    rl_waiter *w = n->waiter;
+    rl_queue_remove(n);
+    if (rl_waiter_claim(w, RL_FIRED, n)) rl_wakes_add(ws, w);
+  }
+  rl_lock_leave(&d->src.lock);
+  rl_timer_unset(&d->timer);
+  d->inputs->withdraw(d);
+}
+
+bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
+  if (!rl_waiter_claim(&d->self, RL_OK, NULL)) return false;
+  rl_wakes ws = {NULL, NULL};
+  rl_done_finish(d, why, cause, &ws);
+  rl_wake_all(&ws);
+  rl_release(&d->src.obj); /* the claim's count */
+  return true;
+}
+
+/* The deadline on the path has passed: whose is it? A parent's comes first, as it fires all. */
+bool rl_done_poll(rl_done *d) {
+  if (rl_done_fired(d)) return true;
+  if (d->deadline == INFINITY) return false;
+  if (rl_now() < d->deadline) return false;
+  rl_done *p = d;
+  while (p->parent && p->parent->deadline <= d->deadline) {
+    if (rl_done_fired(p->parent)) return take_over(p, p->parent), rl_done_fired(d);
+    p = p->parent;
+  }
+  p->inputs->poll(p);
+  if (!rl_done_fired(p)) rl_done_fire(p, RL_DEADLINE, &p->timeout_cause);
+  return rl_done_fired(d);
+}
+
+const char *rl_why_text(uint8_t why) {
+  return why == RL_DEADLINE ? "deadline exceeded" : "canceled";
+}

@@ -1,0 +1,69 @@
+/*
+** done: a signal that fires once and never comes back. Who fires it is decided by the claim word
+** of its own waiter `self`: a cancel, its deadline, its parent or any other input contend for it
+** alike. A child holds its parent; the parent knows the child only by a node in its queue of
+** watchers, which the child withdraws when it fires or is destroyed.
+*/
+#ifndef RL_DONE_H
+#define RL_DONE_H
+
+#include "core/timer.h"
+#include "core/waiter.h"
+
+typedef enum { RL_CANCELED, RL_DEADLINE } rl_why;
+
+typedef struct rl_done rl_done;
+
+/* How a done hangs on its inputs: one parent, several (any), or none. */
+typedef struct rl_done_inputs {
+  void (*withdraw)(rl_done *d); /* takes its nodes out of the inputs' queues */
+  void (*poll)(rl_done *d);     /* fires inputs whose deadline has passed */
+} rl_done_inputs;
+
+struct rl_done {
+  rl_source src;
+  rl_queue watchers;   /* src.lock */
+  atomic_bool fired;   /* set under src.lock, after why and cause */
+  uint8_t why;         /* an rl_why; immutable once fired */
+  rl_msg cause;        /* immutable once fired; empty: the error itself */
+  rl_waiter self;
+  rl_done *parent;     /* counted; immutable; NULL: none, or other inputs */
+  rl_node up;          /* in the parent's watchers */
+  const rl_done_inputs *inputs; /* immutable */
+  rl_timer timer;      /* its own deadline */
+  double deadline;     /* the earliest on the path; immutable after make */
+  rl_msg timeout_cause; /* given to the cause when the deadline fires; the claimer's */
+  rl_msg values;       /* immutable after make */
+  rl_done *values_from; /* counted; where values are looked up further; immutable */
+  char *name;          /* immutable after make */
+};
+
+/* Makes one without parent; `destroy` is called first by rl_done_clear's user. */
+void rl_done_init(rl_done *d, rl_kind kind, void (*destroy)(rl_object *));
+/* Releases what a done holds; for the destroy of structures that begin with a done. */
+void rl_done_clear(rl_done *d);
+
+/* Puts an initialized one below `parent`, which it counts. */
+void rl_done_below(rl_done *d, rl_done *parent);
+
+/* A done of its own; NULL when out of memory. Not started: set deadline, values, causes, then start. */
+rl_done *rl_done_make(rl_done *parent);
+/* Begins to watch the parent and arms the deadline; `own` is its own one (INFINITY: none). False: no
+   memory or thread for the timer. */
+bool rl_done_start(rl_done *d, double own);
+
+/* Fires; takes the cause (may be NULL). False when it had fired already; then the cause stays. */
+bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause);
+/* The same for one whose `self` the caller has claimed; wakes are left to the caller. */
+void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws);
+
+/* Has it fired? Looks at deadlines itself, so it is never late. */
+bool rl_done_poll(rl_done *d);
+static inline bool rl_done_fired(rl_done *d) {
+  return atomic_load_explicit(&d->fired, memory_order_acquire);
+}
+
+/* "canceled" or "deadline exceeded" */
+const char *rl_why_text(uint8_t why);
+
+#endif

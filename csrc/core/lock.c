@@ -1,0 +1,78 @@
+/*
+** lock: the slow paths of the lock, the futex calls, the clock and the random numbers.
+*/
+#include "core/lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPINS = 100 };
+
+void rl_lock_slow(rl_lock *l) {
+  for (int i = 0; i < SPINS; i++) {
+    unsigned was = 0;
+    if (atomic_load_explicit(&l->word, memory_order_relaxed) == 0 &&
+        atomic_compare_exchange_weak_explicit(&l->word, &was, 1, memory_order_acquire,
+                                              memory_order_relaxed))
+      return;
+    rl_spin_hint();
+  }
+  while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
+    rl_futex_wait(&l->word, 2, INFINITY);
+}
+
+void rl_unlock_slow(rl_lock *l) {
+  rl_futex_wake(&l->word, 1);
+}
+
+bool rl_futex_wait(atomic_uint *word, unsigned expected, double deadline) {
+  struct timespec at, *limit = NULL;
+  if (deadline < 1e15) { /* beyond that it is for ever */
+    if (deadline < 0) deadline = 0;
+    at.tv_sec = (time_t)deadline;
+    at.tv_nsec = (long)((deadline - (double)at.tv_sec) * 1e9);
+    limit = &at;
+  }
+  long r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, limit, NULL,
+                   FUTEX_BITSET_MATCH_ANY);
+  return !(r == -1 && errno == ETIMEDOUT);
+}
+
+void rl_futex_wake(atomic_uint *word, int how_many) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
+}
+
+double rl_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint64_t seed(void) {
+  static atomic_uint_fast64_t threads;
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  uint64_t n = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+  return ((uint64_t)t.tv_nsec ^ (uint64_t)t.tv_sec << 30) * 0x9E3779B97F4A7C15u + n;
+}
+
+uint32_t rl_random(uint32_t n) {
+  static _Thread_local uint64_t x;
+  if (x == 0) x = seed() | 1;
+  x ^= x << 13;
+  x ^= x >> 7;
+  x ^= x << 17;
+  return (uint32_t)(((x >> 32) * n) >> 32);
+}
+
+void rl_broken(const char *file, int line, const char *state) {
+  fprintf(stderr, "rille: %s:%d: impossible state: %s\n", file, line, state);
+  abort();
+}

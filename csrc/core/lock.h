@@ -1,0 +1,55 @@
+/*
+** lock: a small lock, a futex, and the clock. The lock spins for a bounded time and then sleeps,
+** because there are more threads than cores. What is done while one is held is tens of
+** instructions: no Lua, no waiting, no other lock but as docs/internals.md orders them.
+*/
+#ifndef RL_LOCK_H
+#define RL_LOCK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct rl_lock {
+  atomic_uint word; /* 0 free, 1 held, 2 held and somebody sleeps */
+} rl_lock;
+
+void rl_lock_slow(rl_lock *l);
+void rl_unlock_slow(rl_lock *l);
+
+static inline void rl_lock_take(rl_lock *l) {
+  unsigned was = 0;
+  if (!atomic_compare_exchange_strong_explicit(&l->word, &was, 1, memory_order_acquire,
+                                               memory_order_relaxed))
+    rl_lock_slow(l);
+}
+
+static inline void rl_lock_leave(rl_lock *l) {
+  if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2) rl_unlock_slow(l);
+}
+
+/* Tells the processor that this thread spins. */
+static inline void rl_spin_hint(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
+
+/* Sleeps while *word == expected, until `deadline` (rl_now's clock; INFINITY: none). Returns false
+   when the deadline has passed; may return true without cause. */
+bool rl_futex_wait(atomic_uint *word, unsigned expected, double deadline);
+void rl_futex_wake(atomic_uint *word, int how_many);
+
+/* Seconds on the monotonic clock. */
+double rl_now(void);
+
+/* A number below `n`, from this thread's own generator. */
+uint32_t rl_random(uint32_t n);
+
+/* States a fact that must hold, in release builds too; `state` names what was seen. */
+#define rl_assert(cond, state) ((cond) ? (void)0 : rl_broken(__FILE__, __LINE__, state))
+void rl_broken(const char *file, int line, const char *state) __attribute__((noreturn));
+
+#endif

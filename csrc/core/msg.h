@@ -1,0 +1,57 @@
+/*
+** msg: what travels. A message is 32 bytes, moved by value: small contents lie inside it, larger
+** ones in a counted, immutable blob that several receivers may read (results of a task, the cause
+** of a done). The core looks at nothing but the tag: empty, blob, reference, or something inline.
+*/
+#ifndef RL_MSG_H
+#define RL_MSG_H
+
+#include "core/object.h"
+
+#include <stddef.h>
+
+enum {
+  RL_MSG_NONE = 0, /* empty */
+  RL_MSG_BLOB = 1, /* u.blob, counted */
+  RL_MSG_REF = 2,  /* u.ref, counted */
+  RL_MSG_INLINE = 3 /* from here on the tags are the binding's, the content lies inside */
+};
+
+enum { RL_MSG_ROOM = 24 };
+
+typedef struct rl_blob {
+  atomic_uint refs;
+  uint32_t nrefs;
+  rl_ref *ref; /* counted references, own allocation or NULL */
+  size_t size;
+  unsigned char data[]; /* immutable once sent */
+} rl_blob;
+
+typedef struct rl_msg {
+  union {
+    int64_t i;
+    double n;
+    void *p;
+    rl_ref ref;
+    rl_blob *blob;
+    char s[RL_MSG_ROOM];
+  } u;
+  uint8_t tag;
+  uint8_t len; /* the binding's, for inline contents */
+} rl_msg;
+
+/* Takes `ref` (an array from malloc, or NULL); copies `size` bytes. NULL when out of memory (and
+   then nothing was taken). */
+rl_blob *rl_blob_make(const void *data, size_t size, rl_ref *ref, uint32_t nrefs);
+void rl_blob_release(rl_blob *b);
+
+/* Empties `m`, releasing what it holds. */
+void rl_msg_drop(rl_msg *m);
+/* Moves: `from` is empty afterwards, `to` must be empty. */
+void rl_msg_move(rl_msg *to, rl_msg *from);
+/* Shares the content: both hold it. */
+void rl_msg_share(rl_msg *to, const rl_msg *from);
+/* Bytes held by all blobs. */
+size_t rl_msg_bytes(void);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+** object: what tasks share. An object is counted: each handle in a Lua state, each reference in
+** a message and each C structure that needs it alive holds one count.
+**
+** Who holds what: a handle is an *edge* in the list of its holder (a Lua state), a message keeps
+** its references in an array. An edge carries rights, because only some of them can wake a
+** waiter: who merely watches a done can never fire it. Leak analysis walks exactly these edges.
+*/
+#ifndef RL_OBJECT_H
+#define RL_OBJECT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum { RL_CHAN, RL_DONE, RL_TASK, RL_CLASS, RL_AFTER } rl_kind;
+
+typedef struct rl_object rl_object;
+struct rl_object {
+  atomic_uint refs;
+  uint8_t kind;                  /* an rl_kind; immutable */
+  rl_object *dying;              /* link among those whose last count has just gone */
+  void (*destroy)(rl_object *o); /* immutable; runs when the last count goes, under no lock */
+};
+
+/* What the holder of an edge may do; the combination says which kind of handle it is. */
+enum {
+  RL_MAY_RECV = 1,
+  RL_MAY_SEND = 2, /* and close */
+  RL_MAY_WATCH = 4,
+  RL_MAY_FIRE = 8,
+  RL_MAY_JOIN = 16,
+  RL_MAY_RESET = 32 /* stop and reset the timer behind a channel */
+};
+
+typedef struct rl_ref {
+  rl_object *to; /* counted */
+  uint8_t rights;
+} rl_ref;
+
+typedef struct rl_edge rl_edge;
+struct rl_edge {
+  rl_ref ref;
+  rl_edge *prev, *next; /* touched only by the thread that runs the holder */
+};
+
+typedef struct rl_holder {
+  rl_edge *first;
+} rl_holder;
+
+void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *));
+void rl_retain(rl_object *o);
+void rl_release(rl_object *o);
+/* For weak references: false when the last count has gone already. */
+bool rl_try_retain(rl_object *o);
+
+/* Makes `e` an edge of `h` and takes a count of `to`. */
+void rl_hold(rl_holder *h, rl_edge *e, rl_object *to, uint8_t rights);
+/* Ends the edge and releases its count; nothing on an empty one. */
+void rl_unhold(rl_holder *h, rl_edge *e);
+
+#endif

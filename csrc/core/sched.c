@@ -1,0 +1,584 @@
+/*
+** sched: workers, their queues, stealing, sleeping, and the monitor.
+**
+** A runnable fiber is in exactly one place: a worker's next slot, a worker's ring, the shared queue,
+** or running. Locks: a worker's ring has its own, the shared queue, the list of idle workers and
+** the counts have `S.lock`; none is taken while another is held.
+**
+** No wake gets lost: a worker first enters the idle list, then looks at every queue once more, then
+** sleeps on its bell; whoever pushes looks at the idle list after pushing. A fiber in the next slot
+** wakes nobody, because its worker comes to it when the running fiber parks, which takes less
+** than waking a thread; if it does not come, the monitor sees to it.
+*/
+#include "core/sched.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+  RING = 256,         /* fibers in a local queue */
+  BATCH = RING / 2,   /* moved at once between queues */
+  FAIR = 61,          /* each so many fibers the shared queue comes first */
+  MAX_THREADS = 4096, /* workers, stuck ones included */
+  QUIET_TICKS = 8     /* of the monitor with nothing to do, before it sleeps */
+};
+static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
+static const double SPARE_TIME = 0.2;    /* a worker beyond the wanted number waits this long */
+static const double TICK_TIME = 2e-3;    /* the monitor's, while something is runnable */
+static const size_t STACK = 2u << 20;
+
+typedef struct worker worker;
+struct worker {
+  _Atomic(rl_fiber *) next;  /* woken last by what runs here */
+  rl_lock lock;              /* ring, head; count is written under it */
+  unsigned head;
+  atomic_uint count;
+  rl_fiber *ring[RING];
+  atomic_uint turns;         /* odd while a fiber runs */
+  atomic_bool stuck;         /* the monitor's verdict, taken back by the worker */
+  atomic_uint bell;          /* 1: somebody woke this worker */
+  worker *idle_next;         /* S.lock */
+  bool idle;                 /* S.lock */
+  bool alive;                /* S.lock: a thread runs it */
+  unsigned seen;             /* the monitor's last look at turns */
+};
+
+static struct {
+  rl_lock lock;
+  rl_fiber *first, *last;  /* shared queue; lock */
+  atomic_uint queued;      /* its length, written under lock */
+  worker *idle;            /* lock */
+  atomic_uint nidle;       /* written under lock */
+  atomic_uint searching;
+  atomic_uint nstuck;
+  atomic_uint threads;     /* workers with a thread, written under lock */
+  atomic_uint wanted;      /* how many should be running fibers */
+  atomic_uint slots;       /* how far `workers` is filled; grows only */
+  atomic_uint pinned;
+  _Atomic(worker *) workers[MAX_THREADS];
+  atomic_uint monitor;     /* bell of the monitor: 0 asleep, 1 on duty */
+  atomic_uint_fast64_t steals;
+} S;
+
+static _Thread_local worker *self;
+
+/* Threads */
+
+bool rl_thread_start(void *(*body)(void *), void *arg) {
+  pthread_t t;
+  pthread_attr_t attr;
+  sigset_t all, before;
+  if (pthread_attr_init(&attr) != 0) return false;
+  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attr, STACK);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int failed = pthread_create(&t, &attr, body, arg);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attr);
+  return !failed;
+}
+
+/* Queues */
+
+static void shared_append(rl_fiber *first, rl_fiber *last, unsigned n) {
+  rl_lock_take(&S.lock);
+  last->next = NULL;
+  if (S.last)
+    S.last->next = first;
+  else
+    S.first = first;
+  S.last = last;
+  atomic_store_explicit(&S.queued, atomic_load_explicit(&S.queued, memory_order_relaxed) + n,
+                        memory_order_relaxed);
+  rl_lock_leave(&S.lock);
+}
+
+static unsigned ring_count(worker *w) {
+  return atomic_load_explicit(&w->count, memory_order_relaxed);
+}
+
+static void ring_set_count(worker *w, unsigned n) {
+  atomic_store_explicit(&w->count, n, memory_order_relaxed);
+}
+
+/* Takes up to `most` from the head of the ring. */
+static unsigned ring_take(worker *w, rl_fiber **out, unsigned most) {
+  if (ring_count(w) == 0) return 0;
+  rl_lock_take(&w->lock);
+  unsigned n = ring_count(w);
+  if (n > most) n = most;
+  for (unsigned i = 0; i < n; i++) out[i] = w->ring[(w->head + i) % RING];
+  w->head = (w->head + n) % RING;
+  ring_set_count(w, ring_count(w) - n);
+  rl_lock_leave(&w->lock);
+  return n;
+}
+
+static bool ring_put(worker *w, rl_fiber *f) {
+  rl_lock_take(&w->lock);
+  unsigned n = ring_count(w);
+  bool room = n < RING;
+  if (room) {
+    w->ring[(w->head + n) % RING] = f;
+    ring_set_count(w, n + 1);
+  }
+  rl_lock_leave(&w->lock);
+  return room;
+}
+
+static void share(rl_fiber **f, unsigned n) {
+  for (unsigned i = 0; i + 1 < n; i++) f[i]->next = f[i + 1];
+  if (n) shared_append(f[0], f[n - 1], n);
+}
+
+static void local_push(worker *w, rl_fiber *f) {
+  rl_fiber *half[BATCH];
+  while (!ring_put(w, f)) share(half, ring_take(w, half, BATCH));
+}
+
+/* Takes one from the shared queue, and a fair part of the rest into the ring. */
+static rl_fiber *shared_pop(worker *w) {
+  if (atomic_load_explicit(&S.queued, memory_order_relaxed) == 0) return NULL;
+  rl_fiber *got[BATCH];
+  rl_lock_take(&S.lock);
+  unsigned queued = atomic_load_explicit(&S.queued, memory_order_relaxed), n = 0;
+  unsigned part = queued / atomic_load_explicit(&S.wanted, memory_order_relaxed) + 1;
+  if (part > BATCH) part = BATCH;
+  while (n < part && S.first) {
+    got[n++] = S.first;
+    S.first = S.first->next;
+  }
+  if (!S.first) S.last = NULL;
+  atomic_store_explicit(&S.queued, queued - n, memory_order_relaxed);
+  rl_lock_leave(&S.lock);
+  for (unsigned i = 1; i < n; i++) local_push(w, got[i]);
+  return n ? got[0] : NULL;
+}
+
+static rl_fiber *take_next(worker *w) {
+  if (!atomic_load_explicit(&w->next, memory_order_relaxed)) return NULL;
+  return atomic_exchange_explicit(&w->next, NULL, memory_order_acquire);
+}
+
+static rl_fiber *steal_from(worker *w, worker *victim) {
+  rl_fiber *got[BATCH];
+  unsigned have = ring_count(victim);
+  unsigned n = have ? ring_take(victim, got, have - have / 2 < BATCH ? have - have / 2 : BATCH) : 0;
+  if (n == 0) {
+    bool stuck = atomic_load_explicit(&victim->stuck, memory_order_acquire);
+    rl_fiber *f = stuck ? take_next(victim) : NULL;
+    if (f) atomic_fetch_add_explicit(&S.steals, 1, memory_order_relaxed);
+    return f;
+  }
+  for (unsigned i = 1; i < n; i++) local_push(w, got[i]);
+  atomic_fetch_add_explicit(&S.steals, n, memory_order_relaxed);
+  return got[0];
+}
+
+static worker *slot(unsigned i) {
+  return atomic_load_explicit(&S.workers[i], memory_order_acquire);
+}
+
+static rl_fiber *steal(worker *w) {
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+  unsigned start = rl_random(n);
+  for (unsigned i = 0; i < n; i++) {
+    worker *victim = slot((start + i) % n);
+    if (!victim || victim == w) continue;
+    rl_fiber *f = steal_from(w, victim);
+    if (f) return f;
+  }
+  return NULL;
+}
+
+/* Is anything runnable that no worker is about to come to? */
+static bool work_waits(void) {
+  if (atomic_load_explicit(&S.queued, memory_order_relaxed) > 0) return true;
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+  for (unsigned i = 0; i < n; i++) {
+    worker *w = slot(i);
+    if (!w) continue;
+    if (ring_count(w) > 0) return true;
+    if (atomic_load_explicit(&w->stuck, memory_order_acquire) &&
+        atomic_load_explicit(&w->next, memory_order_relaxed))
+      return true;
+  }
+  return false;
+}
+
+/* Sleeping and waking */
+
+static void ring_bell(atomic_uint *bell) {
+  if (atomic_exchange_explicit(bell, 1, memory_order_release) == 0) rl_futex_wake(bell, 1);
+}
+
+static void leave_idle(worker *w) {
+  worker **p = &S.idle;
+  while (*p != w) p = &(*p)->idle_next;
+  *p = w->idle_next;
+  w->idle = false;
+  atomic_fetch_sub_explicit(&S.nidle, 1, memory_order_relaxed);
+}
+
+/* Wakes one idle worker to look for work, unless one is looking already. */
+static void wake_one(void) {
+  /* a read that writes: in its order with the worker's increment, either this sees the worker in the
+     list, or the worker's last look at the queues sees what was pushed before this */
+  if (atomic_fetch_add_explicit(&S.nidle, 0, memory_order_acq_rel) == 0 ||
+      atomic_load_explicit(&S.searching, memory_order_relaxed) > 0)
+    return;
+  rl_lock_take(&S.lock);
+  worker *w = S.idle;
+  if (w) {
+    leave_idle(w);
+    atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
+  }
+  rl_lock_leave(&S.lock);
+  if (w) ring_bell(&w->bell);
+}
+
+static void call_monitor(void) {
+  if (atomic_load_explicit(&S.monitor, memory_order_relaxed) == 0) ring_bell(&S.monitor);
+}
+
+static unsigned running(void) {
+  unsigned all = atomic_load_explicit(&S.threads, memory_order_relaxed);
+  unsigned off = atomic_load_explicit(&S.nidle, memory_order_relaxed) +
+                 atomic_load_explicit(&S.nstuck, memory_order_relaxed);
+  return all > off ? all - off : 0;
+}
+
+static bool surplus(void) {
+  return running() > atomic_load_explicit(&S.wanted, memory_order_relaxed);
+}
+
+/* A worker that leaves hands on what it has. */
+static void give_away(worker *w) {
+  rl_fiber *got[BATCH];
+  unsigned n;
+  while ((n = ring_take(w, got, BATCH)) > 0) share(got, n);
+  rl_fiber *f = take_next(w);
+  if (f) share(&f, 1);
+  if (work_waits()) wake_one();
+}
+
+/* Enters the idle list, sleeps; false: this worker's thread ends. */
+static bool sleep_idle(worker *w, bool spare) {
+  atomic_store_explicit(&w->bell, 0, memory_order_relaxed);
+  rl_lock_take(&S.lock);
+  w->idle = true;
+  w->idle_next = S.idle;
+  S.idle = w;
+  atomic_fetch_add_explicit(&S.nidle, 1, memory_order_acq_rel); /* see wake_one */
+  bool extra = atomic_load_explicit(&S.threads, memory_order_relaxed) >
+               atomic_load_explicit(&S.wanted, memory_order_relaxed);
+  rl_lock_leave(&S.lock);
+  if (!spare && work_waits()) {
+    rl_lock_take(&S.lock);
+    bool here = w->idle;
+    if (here) {
+      leave_idle(w);
+      atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
+    }
+    rl_lock_leave(&S.lock);
+    if (here) return true;
+  }
+  double until = extra ? rl_now() + SPARE_TIME : INFINITY;
+  while (atomic_load_explicit(&w->bell, memory_order_acquire) == 0)
+    if (!rl_futex_wait(&w->bell, 0, until)) {
+      rl_lock_take(&S.lock);
+      bool gone = w->idle; /* else somebody is waking it right now */
+      if (gone) {
+        leave_idle(w);
+        w->alive = false;
+        atomic_fetch_sub_explicit(&S.threads, 1, memory_order_relaxed);
+      }
+      rl_lock_leave(&S.lock);
+      if (gone) return false;
+      until = INFINITY;
+    }
+  return true;
+}
+
+/* A searching worker that found something lets the next one search. */
+static void end_search(bool found) {
+  atomic_fetch_sub_explicit(&S.searching, 1, memory_order_seq_cst);
+  if (found && work_waits()) wake_one();
+}
+
+static rl_fiber *search(worker *w) {
+  double until = rl_now() + SEARCH_TIME;
+  do
+    for (int i = 0; i < 16; i++) {
+      rl_fiber *f = shared_pop(w);
+      if (!f) f = steal(w);
+      if (f) return f;
+      for (int k = 0; k < 8; k++) rl_spin_hint();
+    }
+  while (rl_now() < until);
+  return NULL;
+}
+
+static rl_fiber *find_local(worker *w, unsigned turn) {
+  rl_fiber *f;
+  if (turn % FAIR == 0 && (f = shared_pop(w)) != NULL) return f;
+  if ((f = take_next(w)) != NULL) return f;
+  if (ring_take(w, &f, 1)) return f;
+  return shared_pop(w);
+}
+
+/* Returns the fiber to run, or NULL when the thread is to end. */
+static rl_fiber *find(worker *w, unsigned turn, bool *looking) {
+  for (;;) {
+    rl_fiber *f = find_local(w, turn);
+    if (!f && !*looking) {
+      *looking = true;
+      atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
+    }
+    if (!f) f = search(w);
+    if (*looking) {
+      *looking = false;
+      end_search(f != NULL);
+    }
+    if (f) return f;
+    if (!sleep_idle(w, false)) return NULL;
+    *looking = true; /* whoever woke it has counted it */
+  }
+}
+
+static void run(worker *w, rl_fiber *f) {
+  atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+  f->run(f);
+  atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+  if (atomic_load_explicit(&w->stuck, memory_order_relaxed) &&
+      atomic_exchange_explicit(&w->stuck, false, memory_order_acq_rel))
+    atomic_fetch_sub_explicit(&S.nstuck, 1, memory_order_relaxed);
+}
+
+static void *worker_main(void *arg) {
+  worker *w = self = arg;
+  bool looking = false;
+  rl_fiber *f;
+  for (unsigned turn = 1; (f = find(w, turn, &looking)) != NULL; turn++) {
+    run(w, f);
+    while (surplus()) { /* came back from being stuck: others took over */
+      give_away(w);
+      if (!sleep_idle(w, true)) return NULL;
+      looking = true;
+    }
+  }
+  return NULL;
+}
+
+/* Gives a thread to an idle slot or to a new one. */
+static bool add_worker(void) {
+  worker *w = NULL;
+  rl_lock_take(&S.lock);
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_relaxed);
+  for (unsigned i = 0; i < n && !w; i++)
+    if (slot(i) && !slot(i)->alive) w = slot(i);
+  if (w) w->alive = true;
+  if (w) atomic_fetch_add_explicit(&S.threads, 1, memory_order_relaxed);
+  rl_lock_leave(&S.lock);
+  if (!w) {
+    if (n >= MAX_THREADS || !(w = calloc(1, sizeof *w))) return false;
+    rl_lock_take(&S.lock);
+    n = atomic_load_explicit(&S.slots, memory_order_relaxed);
+    w->alive = true;
+    atomic_store_explicit(&S.workers[n], w, memory_order_release);
+    atomic_store_explicit(&S.slots, n + 1, memory_order_release);
+    atomic_fetch_add_explicit(&S.threads, 1, memory_order_relaxed);
+    rl_lock_leave(&S.lock);
+  }
+  if (rl_thread_start(worker_main, w)) return true;
+  rl_lock_take(&S.lock);
+  w->alive = false;
+  atomic_fetch_sub_explicit(&S.threads, 1, memory_order_relaxed);
+  rl_lock_leave(&S.lock);
+  return false;
+}
+
+/* The monitor */
+
+/* A worker is stuck when it runs the same fiber as at the last look. */
+static void mark_stuck(worker *w) {
+  unsigned turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
+  if ((turns & 1) && turns == w->seen &&
+      !atomic_exchange_explicit(&w->stuck, true, memory_order_acq_rel))
+    atomic_fetch_add_explicit(&S.nstuck, 1, memory_order_relaxed);
+  w->seen = turns;
+}
+
+static bool next_waits(void) {
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+  for (unsigned i = 0; i < n; i++) {
+    worker *w = slot(i);
+    if (w && atomic_load_explicit(&w->next, memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+/* More threads for what is runnable: as many again as are stuck, so the number doubles. */
+static void relieve(void) {
+  unsigned idle = atomic_load_explicit(&S.nidle, memory_order_relaxed);
+  if (idle > 0) wake_one();
+  unsigned runs = running() + idle, wanted = atomic_load_explicit(&S.wanted, memory_order_relaxed);
+  if (runs >= wanted) return;
+  unsigned more = atomic_load_explicit(&S.nstuck, memory_order_relaxed);
+  if (more < wanted - runs) more = wanted - runs;
+  unsigned queued = atomic_load_explicit(&S.queued, memory_order_relaxed) + wanted;
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+  for (unsigned i = 0; i < n; i++)
+    if (slot(i)) queued += ring_count(slot(i));
+  if (more > queued) more = queued;
+  while (more-- > 0 && add_worker()) continue;
+}
+
+static void *monitor_main(void *arg) {
+  (void)arg;
+  unsigned quiet = 0;
+  for (;;) {
+    rl_futex_wait(&S.monitor, 1, rl_now() + TICK_TIME);
+    bool waits = work_waits() || next_waits();
+    unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+    for (unsigned i = 0; i < n; i++)
+      if (slot(i) && waits) mark_stuck(slot(i));
+    if (work_waits()) relieve();
+    quiet = waits ? 0 : quiet + 1;
+    if (quiet < QUIET_TICKS) continue;
+    quiet = 0;
+    atomic_store_explicit(&S.monitor, 0, memory_order_seq_cst);
+    if (work_waits() || next_waits()) atomic_store_explicit(&S.monitor, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(&S.monitor, memory_order_acquire) == 0)
+      rl_futex_wait(&S.monitor, 0, INFINITY);
+  }
+  return NULL;
+}
+
+/* The interface */
+
+static unsigned wanted_threads(void) {
+  const char *e = getenv("RILLE_THREADS");
+  long n = e ? strtol(e, NULL, 10) : 0;
+  if (n <= 0) n = sysconf(_SC_NPROCESSORS_ONLN);
+  if (n <= 0) n = 1;
+  return n > MAX_THREADS / 4 ? MAX_THREADS / 4 : (unsigned)n;
+}
+
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool started;
+
+static bool start_all(void) {
+  static bool watched;
+  atomic_store(&S.wanted, wanted_threads());
+  if (!watched) watched = rl_thread_start(monitor_main, NULL);
+  while (watched && atomic_load(&S.threads) < atomic_load(&S.wanted))
+    if (!add_worker()) break;
+  return watched && atomic_load(&S.threads) > 0;
+}
+
+bool rl_sched_start(void) {
+  if (atomic_load_explicit(&started, memory_order_acquire)) return true;
+  pthread_mutex_lock(&starting);
+  bool ok = atomic_load(&started) || start_all();
+  atomic_store_explicit(&started, ok, memory_order_release);
+  pthread_mutex_unlock(&starting);
+  return ok;
+}
+
+struct rl_pin {
+  rl_fiber *fiber;
+  atomic_uint bell; /* 1: run */
+  atomic_bool end;
+};
+
+static void *pinned_main(void *arg) {
+  struct rl_pin *p = arg;
+  while (!atomic_load_explicit(&p->end, memory_order_relaxed)) {
+    while (atomic_load_explicit(&p->bell, memory_order_acquire) == 0)
+      rl_futex_wait(&p->bell, 0, INFINITY);
+    atomic_store_explicit(&p->bell, 0, memory_order_relaxed);
+    p->fiber->run(p->fiber);
+  }
+  free(p);
+  atomic_fetch_sub_explicit(&S.pinned, 1, memory_order_relaxed);
+  return NULL;
+}
+
+bool rl_sched_pin(rl_fiber *f) {
+  struct rl_pin *p = calloc(1, sizeof *p);
+  if (!p) return false;
+  p->fiber = f;
+  f->pin = p;
+  atomic_fetch_add_explicit(&S.pinned, 1, memory_order_relaxed);
+  if (rl_thread_start(pinned_main, p)) return true;
+  atomic_fetch_sub_explicit(&S.pinned, 1, memory_order_relaxed);
+  f->pin = NULL;
+  free(p);
+  return false;
+}
+
+void rl_sched_unpin(rl_fiber *f) {
+  atomic_store_explicit(&f->pin->end, true, memory_order_relaxed);
+}
+
+static void push_shared(rl_fiber *f) {
+  shared_append(f, f, 1);
+  wake_one();
+  call_monitor();
+}
+
+void rl_sched_ready(rl_fiber *f) {
+  worker *w = self;
+  if (f->pin) {
+    ring_bell(&f->pin->bell);
+  } else if (!w) {
+    push_shared(f);
+  } else {
+    rl_fiber *older = atomic_exchange_explicit(&w->next, f, memory_order_acq_rel);
+    if (older) {
+      local_push(w, older);
+      wake_one();
+    }
+    call_monitor();
+  }
+}
+
+void rl_sched_requeue(rl_fiber *f) {
+  if (f->pin) {
+    ring_bell(&f->pin->bell);
+  } else if (!self) {
+    push_shared(f);
+  } else {
+    local_push(self, f);
+    if (ring_count(self) > 1) wake_one();
+    call_monitor();
+  }
+}
+
+void rl_sched_block(void) {
+  worker *w = self;
+  if (!w) return;
+  if (!atomic_exchange_explicit(&w->stuck, true, memory_order_acq_rel))
+    atomic_fetch_add_explicit(&S.nstuck, 1, memory_order_relaxed);
+  if (work_waits()) wake_one();
+  call_monitor();
+}
+
+void rl_sched_unblock(void) {
+  worker *w = self;
+  if (w && atomic_exchange_explicit(&w->stuck, false, memory_order_acq_rel))
+    atomic_fetch_sub_explicit(&S.nstuck, 1, memory_order_relaxed);
+}
+
+rl_sched_stats rl_sched_count(void) {
+  rl_sched_stats s;
+  s.workers = atomic_load_explicit(&S.threads, memory_order_relaxed);
+  s.threads = s.workers + atomic_load_explicit(&S.pinned, memory_order_relaxed);
+  s.steals = atomic_load_explicit(&S.steals, memory_order_relaxed);
+  return s;
+}

@@ -1,0 +1,193 @@
+/*
+** select: look at the cases, queue on all of them, park, withdraw. As in Go all locks are held
+** between looking and queueing, taken in the order of addresses, so nothing can happen in between;
+** but a random choice first looks at one case after the other, each under its own lock, as any case that is
+** ready at its turn is as good a choice as any other.
+*/
+#include "core/select.h"
+
+void rl_case_set(rl_case *c, rl_case_op op, rl_source *on) {
+  c->op = (uint8_t)op;
+  c->node.on = on;
+  c->node.queue = NULL;
+  c->node.msg = &c->msg;
+  c->msg.tag = RL_MSG_NONE;
+}
+
+static rl_chan *chan_of(rl_case *c) {
+  return (rl_chan *)c->node.on;
+}
+
+static rl_done *done_of(rl_case *c) {
+  return (rl_done *)c->node.on;
+}
+
+/* With the lock of its source held. */
+static rl_status attempt(rl_case *c, rl_wakes *ws) {
+  switch ((rl_case_op)c->op) {
+  case RL_CASE_RECV: return rl_chan_take(chan_of(c), &c->msg, ws);
+  case RL_CASE_SEND: return rl_chan_put(chan_of(c), &c->msg, ws);
+  case RL_CASE_WATCH: return rl_done_fired(done_of(c)) ? RL_FIRED : RL_NOT_READY;
+  case RL_CASE_NEVER: break;
+  }
+  return RL_NOT_READY;
+}
+
+static void enqueue(rl_case *c, rl_waiter *w) {
+  c->node.waiter = w;
+  switch ((rl_case_op)c->op) {
+  case RL_CASE_RECV: rl_queue_add(&chan_of(c)->receivers, &c->node); break;
+  case RL_CASE_SEND: rl_queue_add(&chan_of(c)->senders, &c->node); break;
+  case RL_CASE_WATCH: rl_queue_add(&done_of(c)->watchers, &c->node); break;
+  case RL_CASE_NEVER: break;
+  }
+}
+
+/* What needs no lock to know: skip the lock. */
+static bool surely_not_ready(rl_case *c) {
+  return c->op == RL_CASE_NEVER || (c->op == RL_CASE_WATCH && !rl_done_fired(done_of(c)));
+}
+
+static rl_status attempt_alone(rl_case *c) {
+  if (surely_not_ready(c)) return RL_NOT_READY;
+  rl_wakes ws = {NULL, NULL};
+  rl_lock_take(&c->node.on->lock);
+  rl_status st = attempt(c, &ws);
+  rl_lock_leave(&c->node.on->lock);
+  rl_wake_all(&ws);
+  return st;
+}
+
+/* A deadline that has passed fires now, before any lock is taken. */
+static void poll_dones(rl_case *cases, unsigned n) {
+  for (unsigned i = 0; i < n; i++)
+    if (cases[i].op == RL_CASE_WATCH) rl_done_poll(done_of(&cases[i]));
+}
+
+/* Puts case i's turn: a Fisher-Yates step on the permutation in look_order. */
+static unsigned turn(rl_case *cases, unsigned n, unsigned i, rl_choice choice) {
+  if (choice == RL_ORDERED) return i;
+  unsigned k = i + rl_random(n - i), pick = cases[k].look_order;
+  cases[k].look_order = cases[i].look_order;
+  cases[i].look_order = pick;
+  return pick;
+}
+
+static void reset_turns(rl_case *cases, unsigned n) {
+  for (unsigned i = 0; i < n; i++) cases[i].look_order = i;
+}
+
+static rl_status look_one_by_one(rl_case *cases, unsigned n, unsigned *won) {
+  reset_turns(cases, n);
+  for (unsigned i = 0; i < n; i++) {
+    *won = turn(cases, n, i, RL_RANDOM);
+    rl_status st = attempt_alone(&cases[*won]);
+    if (st != RL_NOT_READY) return st;
+  }
+  return RL_NOT_READY;
+}
+
+static uintptr_t address(rl_case *cases, unsigned i) {
+  return (uintptr_t)cases[cases[i].lock_order].node.on;
+}
+
+static void swap(rl_case *cases, unsigned a, unsigned b) {
+  uint32_t t = cases[a].lock_order;
+  cases[a].lock_order = cases[b].lock_order;
+  cases[b].lock_order = t;
+}
+
+static void sift(rl_case *cases, unsigned i, unsigned n) {
+  for (unsigned child; (child = 2 * i + 1) < n; i = child) {
+    if (child + 1 < n && address(cases, child + 1) > address(cases, child)) child++;
+    if (address(cases, i) >= address(cases, child)) return;
+    swap(cases, i, child);
+  }
+}
+
+/* Heapsort of lock_order by address: in place, and no worse for many cases. */
+static void order_locks(rl_case *cases, unsigned n) {
+  for (unsigned i = 0; i < n; i++) cases[i].lock_order = i;
+  for (unsigned i = n / 2; i-- > 0;) sift(cases, i, n);
+  for (unsigned i = n; i-- > 1;) {
+    swap(cases, 0, i);
+    sift(cases, 0, i);
+  }
+}
+
+/* A source in several cases is locked once: equal addresses stand side by side. */
+static bool locks_here(rl_case *cases, unsigned i) {
+  return address(cases, i) && (i == 0 || address(cases, i) != address(cases, i - 1));
+}
+
+static void lock_all(rl_case *cases, unsigned n) {
+  order_locks(cases, n);
+  for (unsigned i = 0; i < n; i++)
+    if (locks_here(cases, i)) rl_lock_take(&cases[cases[i].lock_order].node.on->lock);
+}
+
+static void unlock_all(rl_case *cases, unsigned n) {
+  for (unsigned i = n; i-- > 0;)
+    if (locks_here(cases, i)) rl_lock_leave(&cases[cases[i].lock_order].node.on->lock);
+}
+
+static rl_status look_and_queue(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice,
+                                unsigned *won) {
+  rl_wakes ws = {NULL, NULL};
+  rl_status st = RL_NOT_READY;
+  reset_turns(cases, n);
+  lock_all(cases, n);
+  for (unsigned i = 0; i < n && st == RL_NOT_READY; i++) {
+    *won = turn(cases, n, i, choice);
+    st = attempt(&cases[*won], &ws);
+  }
+  if (st == RL_NOT_READY && w) {
+    for (unsigned i = 0; i < n; i++) enqueue(&cases[i], w);
+    st = RL_PARK;
+  }
+  unlock_all(cases, n);
+  rl_wake_all(&ws);
+  return st;
+}
+
+static rl_status select_one(rl_waiter *w, rl_case *c) {
+  if (c->op == RL_CASE_NEVER) return w ? RL_PARK : RL_NOT_READY;
+  rl_wakes ws = {NULL, NULL};
+  rl_lock_take(&c->node.on->lock);
+  rl_status st = attempt(c, &ws);
+  if (st == RL_NOT_READY && w) {
+    enqueue(c, w);
+    st = RL_PARK;
+  }
+  rl_lock_leave(&c->node.on->lock);
+  rl_wake_all(&ws);
+  return st;
+}
+
+rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, unsigned *won) {
+  poll_dones(cases, n);
+  *won = 0;
+  if (n == 1) return select_one(w, cases);
+  if (choice == RL_RANDOM) {
+    rl_status st = look_one_by_one(cases, n, won);
+    if (st != RL_NOT_READY || !w) return st;
+  }
+  return look_and_queue(w, cases, n, choice, won);
+}
+
+void rl_select_withdraw(rl_case *cases, unsigned n, const rl_node *won) {
+  for (unsigned i = 0; i < n; i++) {
+    rl_node *node = &cases[i].node;
+    if (cases[i].op == RL_CASE_NEVER || node == won) continue;
+    rl_lock_take(&node->on->lock);
+    rl_queue_remove(node);
+    rl_lock_leave(&node->on->lock);
+  }
+}
+
+rl_status rl_select_end(rl_waiter *w, rl_case *cases, unsigned n, unsigned *won) {
+  rl_case *winner = w->won ? (rl_case *)(void *)w->won : NULL; /* the node comes first */
+  *won = winner ? (unsigned)(winner - cases) : n;
+  if (n > 1 || !winner) rl_select_withdraw(cases, n, w->won);
+  return w->status;
+}

@@ -1,0 +1,36 @@
+/*
+** select: waiting on several things at once, of which one happens. Also the wait of a single case,
+** which is what send, receive, join and all others come down to.
+*/
+#ifndef RL_SELECT_H
+#define RL_SELECT_H
+
+#include "core/chan.h"
+#include "core/done.h"
+
+typedef enum { RL_CASE_NEVER, RL_CASE_RECV, RL_CASE_SEND, RL_CASE_WATCH } rl_case_op;
+
+typedef struct rl_case {
+  rl_node node; /* node.on is what it waits on (borrowed), set by rl_case_set */
+  rl_msg msg;   /* what is sent (taken when it was), or what was received */
+  uint8_t op;   /* an rl_case_op */
+  uint32_t lock_order, look_order; /* permutations of the cases, kept in their slots */
+} rl_case;
+
+typedef enum { RL_RANDOM, RL_ORDERED } rl_choice;
+
+/* `on` is an rl_chan or rl_done (NULL for RL_CASE_NEVER); msg is empty unless set for a send. */
+void rl_case_set(rl_case *c, rl_case_op op, rl_source *on);
+
+/* Lets at most one case happen. RL_OK, RL_CLOSED or RL_FIRED: `*won` is the case's index. RL_NO_MEMORY: a
+   send case's buffer could not grow. If none is ready: with `w` (armed) RL_PARK, and all
+   are queued; without, RL_NOT_READY. RL_ORDERED takes the first ready one in order, atomically. */
+rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, unsigned *won);
+
+/* After the wake: takes the other cases out of their queues, tells what happened. `*won` is n when
+   no case did (RL_TIMEOUT, RL_INTERRUPTED). */
+rl_status rl_select_end(rl_waiter *w, rl_case *cases, unsigned n, unsigned *won);
+/* Takes all cases but `won` (or NULL) out of their queues. */
+void rl_select_withdraw(rl_case *cases, unsigned n, const rl_node *won);
+
+#endif

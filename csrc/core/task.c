@@ -1,0 +1,221 @@
+/*
+** task: start, end, the list of a program. A task is in its program's list until it is destroyed, that
+** is until it has ended and nobody holds it any more.
+*/
+#include "core/task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic(rl_program *) programs;
+static atomic_uint_fast64_t last_id;
+
+rl_program *rl_programs(void) {
+  return atomic_load_explicit(&programs, memory_order_acquire);
+}
+
+rl_program *rl_program_make(void) {
+  rl_program *p = calloc(1, sizeof *p);
+  if (!p) return NULL;
+  p->background = rl_done_make(NULL);
+  if (!p->background) return free(p), NULL;
+  p->next = atomic_load_explicit(&programs, memory_order_relaxed);
+  while (!atomic_compare_exchange_weak_explicit(&programs, &p->next, p, memory_order_release,
+                                                memory_order_relaxed))
+    continue;
+  return p;
+}
+
+static void enlist(rl_task *t) {
+  rl_program *p = t->program;
+  rl_lock_take(&p->lock);
+  t->prev = NULL;
+  t->next = p->first;
+  if (p->first) p->first->prev = t;
+  p->first = t;
+  rl_lock_leave(&p->lock);
+}
+
+static void delist(rl_task *t) {
+  rl_program *p = t->program;
+  rl_lock_take(&p->lock);
+  if (t->prev)
+    t->prev->next = t->next;
+  else
+    p->first = t->next;
+  if (t->next) t->next->prev = t->prev;
+  rl_lock_leave(&p->lock);
+}
+
+static void report(rl_task *t) {
+  bool failed = atomic_load_explicit(&t->state, memory_order_relaxed) == RL_FAILED;
+  if (!failed || atomic_load_explicit(&t->taken, memory_order_relaxed) || !t->complaint) return;
+  fprintf(stderr, "rille: task %llu \"%s\", started at %s, failed: %s\n%s%s",
+          (unsigned long long)t->id, t->name, t->started, t->complaint,
+          t->traceback ? t->traceback : "", t->traceback ? "\n" : "");
+}
+
+static void destroy(rl_object *o) {
+  rl_task *t = (rl_task *)o;
+  delist(t);
+  report(t);
+  if (t->binding) t->discard(t->binding);
+  rl_msg_drop(&t->call);
+  rl_msg_drop(&t->outcome);
+  rl_waiter_close(&t->waiter);
+  free(t->started);
+  free(t->traceback);
+  free(t->complaint);
+  t->end.name = t->name; /* freed there */
+  rl_done_clear(&t->end);
+  free(t);
+}
+
+rl_task *rl_task_make(rl_program *p, const char *name, const char *started, rl_msg *call) {
+  rl_task *t = calloc(1, sizeof *t);
+  if (!t) return NULL;
+  t->name = strdup(name ? name : started);
+  t->started = strdup(started);
+  if (!t->name || !t->started) {
+    free(t->name);
+    free(t->started);
+    free(t);
+    return NULL;
+  }
+  rl_done_init(&t->end, RL_TASK, destroy);
+  rl_waiter_open(&t->waiter);
+  t->program = p;
+  t->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+  t->since = rl_now();
+  rl_msg_move(&t->call, call);
+  enlist(t);
+  return t;
+}
+
+bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
+  t->fiber.run = run;
+  if (!rl_sched_start() || (t->pinned && !rl_sched_pin(&t->fiber))) return false;
+  rl_retain(&t->end.src.obj);
+  atomic_fetch_add_explicit(&t->program->live, 1, memory_order_relaxed);
+  rl_sched_ready(&t->fiber);
+  return true;
+}
+
+rl_task *rl_task_of(rl_fiber *f) {
+  return (rl_task *)(void *)((char *)f - offsetof(rl_task, fiber));
+}
+
+void rl_task_end(rl_task *t, bool failed) {
+  rl_program *p = t->program;
+  if (t->fiber.pin) rl_sched_unpin(&t->fiber);
+  atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
+  rl_done_fire(&t->end, RL_CANCELED, NULL);
+  rl_release(&t->end.src.obj);
+  atomic_fetch_sub_explicit(&p->live, 1, memory_order_release);
+  atomic_fetch_add_explicit(&p->bell, 1, memory_order_release);
+  if (atomic_load_explicit(&p->over, memory_order_relaxed)) rl_futex_wake(&p->bell, 1);
+}
+
+bool rl_task_ended(rl_task *t) {
+  return rl_done_fired(&t->end);
+}
+
+rl_task_state rl_task_status(rl_task *t) {
+  rl_task_state s = (rl_task_state)atomic_load_explicit(&t->state, memory_order_acquire);
+  unsigned word = atomic_load_explicit(&t->waiter.word, memory_order_acquire);
+  return s == RL_WAITING && (word & RL_W_WOKEN) ? RL_RUNNABLE : s;
+}
+
+void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *ud) {
+  rl_lock_take(&p->lock);
+  for (rl_task *t = p->first; t; t = t->next) visit(t, ud);
+  rl_lock_leave(&p->lock);
+}
+
+static unsigned interrupt_all(rl_program *p, rl_wakes *ws) {
+  unsigned n = 0;
+  rl_lock_take(&p->lock);
+  for (rl_task *t = p->first; t; t = t->next)
+    if (rl_waiter_interrupt(&t->waiter)) {
+      rl_wakes_add(ws, &t->waiter);
+      n++;
+    }
+  rl_lock_leave(&p->lock);
+  return n;
+}
+
+unsigned rl_program_interrupt(rl_program *p) {
+  rl_wakes ws = {NULL, NULL};
+  unsigned n = interrupt_all(p, &ws);
+  rl_wake_all(&ws);
+  return n;
+}
+
+/* How long tasks may run on after the main program's end, and how long unwinding may take. */
+static const double MOMENT = 0.2;
+static const double LOOK = 2e-3; /* between looks at what tasks do */
+
+static void count_busy(rl_task *t, void *ud) {
+  rl_task_state s = rl_task_status(t);
+  if (s == RL_RUNNING || s == RL_RUNNABLE) ++*(unsigned *)ud;
+}
+
+static bool busy(rl_program *p) {
+  unsigned n = 0;
+  rl_program_each(p, count_busy, &n);
+  return n > atomic_load_explicit(&p->leaving, memory_order_relaxed);
+}
+
+static unsigned left(rl_program *p) {
+  unsigned live = atomic_load_explicit(&p->live, memory_order_acquire);
+  unsigned leaving = atomic_load_explicit(&p->leaving, memory_order_relaxed);
+  return live > leaving ? live - leaving : 0;
+}
+
+/* Until a task ends, or for one look's time: that tasks have come to wait is no event. */
+static void await_change(rl_program *p, unsigned bell) {
+  rl_futex_wait(&p->bell, bell, rl_now() + LOOK);
+}
+
+static void give_moment(rl_program *p) {
+  double until = rl_now() + MOMENT;
+  while (busy(p) && rl_now() < until)
+    await_change(p, atomic_load_explicit(&p->bell, memory_order_acquire));
+}
+
+static void unwind(rl_program *p) {
+  double until = rl_now() + MOMENT;
+  do {
+    unsigned bell = atomic_load_explicit(&p->bell, memory_order_acquire);
+    rl_program_interrupt(p);
+    if (left(p) > 0) await_change(p, bell);
+  } while (left(p) > 0 && rl_now() < until);
+}
+
+static void report_ended(rl_task *t, void *ud) {
+  (void)ud;
+  if (!rl_task_ended(t)) return;
+  report(t);
+  atomic_store_explicit(&t->taken, true, memory_order_relaxed);
+}
+
+unsigned rl_program_end(rl_program *p) {
+  if (atomic_exchange(&p->ended, true)) return left(p);
+  give_moment(p);
+  atomic_store(&p->over, true);
+  rl_done_fire(p->background, RL_CANCELED, NULL);
+  unwind(p);
+  rl_program_each(p, report_ended, NULL);
+  return left(p);
+}
+
+static atomic_uint_fast64_t parks;
+
+void rl_count_park(void) {
+  atomic_fetch_add_explicit(&parks, 1, memory_order_relaxed);
+}
+
+uint64_t rl_parks(void) {
+  return atomic_load_explicit(&parks, memory_order_relaxed);
+}

@@ -1,0 +1,83 @@
+/*
+** task: what a running function is to the core: a fiber, a waiter, a done that fires when it ends, its
+** outcome, and its place in the list of the program it belongs to. How it runs is the binding's.
+**
+** A program is what one main state started: its tasks and its background.
+*/
+#ifndef RL_TASK_H
+#define RL_TASK_H
+
+#include "core/done.h"
+
+typedef enum {
+  RL_RUNNABLE,
+  RL_RUNNING,
+  RL_WAITING,
+  RL_FINISHED,
+  RL_FAILED,
+  RL_TASK_STATES
+} rl_task_state;
+
+typedef struct rl_task rl_task;
+
+typedef struct rl_program {
+  rl_lock lock;           /* first and the tasks' links */
+  rl_task *first;
+  atomic_uint live;       /* tasks that have not ended */
+  atomic_uint bell;       /* changes when a task ends */
+  atomic_bool over;       /* its runtime is ending: nothing is started any more */
+  atomic_bool ended;      /* somebody ends it, or has */
+  atomic_uint leaving;    /* tasks that are in os.exit */
+  void *binding;          /* the binding's record of the main state; immutable */
+  rl_done *background;    /* immutable; fires when the program ends */
+  struct rl_program *next; /* in the list of programs, which only grows */
+} rl_program;
+
+struct rl_task {
+  rl_done end;            /* kind RL_TASK; fires when it ends, after the outcome was set */
+  rl_fiber fiber;
+  rl_waiter waiter;
+  rl_program *program;    /* immutable */
+  rl_task *prev, *next;   /* program->lock */
+  uint64_t id;            /* immutable, as is all to `call` */
+  char *name;
+  char *started;          /* "file:line" */
+  bool pinned, daemon;
+  double since;           /* when it was started */
+  rl_msg call;            /* function and arguments, until it runs */
+  atomic_uchar state;     /* an rl_task_state, as its own thread sees it */
+  atomic_bool taken;      /* somebody has seen the outcome */
+  rl_msg outcome;         /* results or error; immutable once ended */
+  char *traceback;        /* of its error; immutable once ended */
+  char *complaint;        /* the error as text, for the report if nobody takes it */
+  void *binding;          /* the binding's, while it lives; its own thread's, or an inspector's */
+  void (*discard)(void *binding); /* for a task that was never started; immutable */
+};
+
+rl_program *rl_program_make(void);
+rl_program *rl_programs(void); /* the first of all */
+
+/* name (may be NULL) and started are copied; takes `call` when it succeeds. */
+rl_task *rl_task_make(rl_program *p, const char *name, const char *started, rl_msg *call);
+/* Starts it; `run` is called by a worker. The task holds itself until it ends. False: no thread. */
+bool rl_task_start(rl_task *t, void (*run)(rl_fiber *));
+rl_task *rl_task_of(rl_fiber *f);
+/* Ends it, with its outcome set; afterwards the caller must not touch it. */
+void rl_task_end(rl_task *t, bool failed);
+
+rl_task_state rl_task_status(rl_task *t);
+bool rl_task_ended(rl_task *t);
+
+/* Calls `visit` for each task of the program that has not been destroyed, under the program's lock. */
+void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *ud);
+/* Unwinds those that wait: their wait ends with RL_INTERRUPTED. Returns how many. */
+unsigned rl_program_interrupt(rl_program *p);
+/* Ends the runtime of a program: running tasks get a moment, then its background fires, all waits are
+   unwound, and untaken errors reported. Returns how many tasks had to be abandoned. */
+unsigned rl_program_end(rl_program *p);
+
+/* Counts tasks that are blocked or parked, over all programs and time. */
+void rl_count_park(void);
+uint64_t rl_parks(void);
+
+#endif

@@ -1,0 +1,214 @@
+/*
+** waiter: the one word that decides each wait, and the ways a winner makes it known.
+*/
+#include "core/waiter.h"
+
+#include <math.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static const double SPIN_TIME = 30e-6;  /* then sleep on the futex */
+static const double FUTEX_TIME = 1e-3;  /* then in ppoll, which misses no signal */
+
+void rl_queue_add(rl_queue *q, rl_node *n) {
+  n->queue = q;
+  n->next = NULL;
+  n->prev = q->last;
+  if (q->last)
+    q->last->next = n;
+  else
+    q->first = n;
+  q->last = n;
+}
+
+void rl_queue_remove(rl_node *n) {
+  rl_queue *q = n->queue;
+  if (!q) return;
+  n->queue = NULL;
+  if (n->prev)
+    n->prev->next = n->next;
+  else
+    q->first = n->next;
+  if (n->next)
+    n->next->prev = n->prev;
+  else
+    q->last = n->prev;
+}
+
+static void arm(rl_waiter *w, rl_waiter_kind kind) {
+  w->kind = (uint8_t)kind;
+  w->won = NULL;
+  w->next = NULL;
+  atomic_store_explicit(&w->word, RL_W_ARMED, memory_order_release);
+}
+
+void rl_waiter_open(rl_waiter *w) {
+  atomic_init(&w->word, 0);
+  w->eventfd = -1;
+}
+
+void rl_waiter_close(rl_waiter *w) {
+  if (w->eventfd >= 0) close(w->eventfd);
+  w->eventfd = -1;
+}
+
+void rl_waiter_fiber(rl_waiter *w, rl_fiber *f) {
+  w->u.fiber = f;
+  arm(w, RL_WAITER_FIBER);
+}
+
+void rl_waiter_thread(rl_waiter *w) {
+  arm(w, RL_WAITER_THREAD);
+}
+
+void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl_wakes *)) {
+  w->u.hook.owner = owner;
+  w->u.hook.fire = fire;
+  arm(w, RL_WAITER_HOOK);
+}
+
+bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won) {
+  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
+  do
+    if (!(word & RL_W_ARMED) || (word & RL_W_CLAIMED)) return false;
+  while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_CLAIMED,
+                                                memory_order_acq_rel, memory_order_acquire));
+  /* a hook whose owner is being destroyed takes part no more */
+  if (w->kind == RL_WAITER_HOOK && !rl_try_retain(w->u.hook.owner)) return false;
+  w->status = status;
+  w->won = won;
+  return true;
+}
+
+bool rl_waiter_interrupt(rl_waiter *w) {
+  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
+  do
+    if (!(word & (RL_W_PARKED | RL_W_ASLEEP)) || (word & RL_W_CLAIMED)) return false;
+  while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_CLAIMED,
+                                                memory_order_acq_rel, memory_order_acquire));
+  w->status = RL_INTERRUPTED;
+  w->won = NULL;
+  return true;
+}
+
+void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
+  w->next = NULL;
+  if (ws->last)
+    ws->last->next = w;
+  else
+    ws->first = w;
+  ws->last = w;
+}
+
+static void wake_thread(rl_waiter *w) {
+  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_WOKEN, memory_order_acq_rel);
+  if (!(was & RL_W_ASLEEP)) return;
+  if (was & RL_W_POLLING) {
+    uint64_t one = 1;
+    if (write(w->eventfd, &one, sizeof one) < 0) return; /* full: it is readable anyway */
+  } else {
+    rl_futex_wake(&w->word, 1);
+  }
+}
+
+static void wake_fiber(rl_waiter *w) {
+  rl_fiber *f = w->u.fiber;
+  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_WOKEN, memory_order_acq_rel);
+  if ((was & RL_W_PARKED) && !(was & RL_W_INSPECTED)) rl_sched_ready(f);
+}
+
+static void wake_hook(rl_waiter *w, rl_wakes *more) {
+  rl_object *owner = w->u.hook.owner;
+  w->u.hook.fire(w, more);
+  rl_release(owner);
+}
+
+void rl_wake_all(rl_wakes *ws) {
+  rl_waiter *w;
+  while ((w = ws->first) != NULL) {
+    ws->first = w->next;
+    if (!ws->first) ws->last = NULL;
+    switch ((rl_waiter_kind)w->kind) {
+    case RL_WAITER_FIBER: wake_fiber(w); break;
+    case RL_WAITER_THREAD: wake_thread(w); break;
+    case RL_WAITER_HOOK: wake_hook(w, ws); break;
+    }
+  }
+}
+
+bool rl_waiter_park(rl_waiter *w) {
+  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_PARKED, memory_order_acq_rel);
+  return !(was & RL_W_WOKEN);
+}
+
+static bool woken(rl_waiter *w) {
+  return (atomic_load_explicit(&w->word, memory_order_acquire) & RL_W_WOKEN) != 0;
+}
+
+static bool spin(rl_waiter *w) {
+  double until = rl_now() + SPIN_TIME;
+  do
+    for (int i = 0; i < 64; i++) {
+      if (woken(w)) return true;
+      rl_spin_hint();
+    }
+  while (rl_now() < until);
+  return false;
+}
+
+/* Sleeps on the word; false when the time is up. */
+static bool sleep_futex(rl_waiter *w, double deadline) {
+  unsigned word = atomic_fetch_or_explicit(&w->word, RL_W_ASLEEP, memory_order_acq_rel);
+  word |= RL_W_ASLEEP;
+  while (!(word & RL_W_WOKEN)) {
+    if (!rl_futex_wait(&w->word, word, deadline)) return false;
+    word = atomic_load_explicit(&w->word, memory_order_acquire);
+  }
+  return true;
+}
+
+/* Between looking and sleeping no signal gets lost: they are let in by ppoll alone. */
+static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
+  sigset_t all, before;
+  if (w->eventfd < 0) w->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (w->eventfd < 0) return sleep_futex(w, INFINITY);
+  struct pollfd p = {.fd = w->eventfd, .events = POLLIN};
+  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_POLLING, memory_order_acq_rel);
+  bool stop = false;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (!(was & RL_W_WOKEN) && !(stop = interrupted(ud))) {
+    uint64_t n;
+    ppoll(&p, 1, NULL, &before);
+    if (read(w->eventfd, &n, sizeof n) < 0) n = 0; /* nothing there: a signal, or too early */
+    was = atomic_load_explicit(&w->word, memory_order_acquire);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return !stop;
+}
+
+bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud) {
+  if (spin(w)) return true;
+  if (!interrupted) return sleep_futex(w, INFINITY);
+  return sleep_futex(w, rl_now() + FUTEX_TIME) || sleep_polling(w, interrupted, ud);
+}
+
+bool rl_waiter_inspect(rl_waiter *w) {
+  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
+  do
+    if (!(word & RL_W_PARKED) || (word & (RL_W_WOKEN | RL_W_INSPECTED))) return false;
+  while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_INSPECTED,
+                                                memory_order_acq_rel, memory_order_acquire));
+  return true;
+}
+
+void rl_waiter_release(rl_waiter *w) {
+  rl_fiber *f = w->u.fiber;
+  unsigned was =
+      atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_INSPECTED, memory_order_acq_rel);
+  if (was & RL_W_WOKEN) rl_sched_ready(f);
+}

@@ -1,0 +1,123 @@
+/*
+** waiter: park and wake. A waiter is a task, a blocked OS thread, or a hook (a done that watches
+** others). It is armed, then published by nodes in the queues of what it waits on, under their
+** locks, then parked. One word decides:
+**
+**   ARMED    may be claimed
+**   CLAIMED  one contender (a sender, a close, a cancellation, a deadline) has won, by the one
+**            compare-and-swap; it writes `won` and `status`, then wakes
+**   PARKED   the task has finished yielding (a thread that is about to sleep: ASLEEP)
+**   WOKEN    the claimer is done with it
+**   INSPECTED somebody looks at a parked task from outside; a wake meanwhile is carried out
+**            on release
+**
+** WOKEN and PARKED are each set by one atomic `or`, which tells whether the other was there
+** before: so exactly one of the two sides makes the task run again, and never before its yield
+** has completed. Claiming happens under the lock of a queue that holds a node (or the timers'),
+** waking after that lock was left; a waiter that was woken withdraws its other nodes under their
+** locks before it goes on, so nobody sees a node whose waiter is gone.
+*/
+#ifndef RL_WAITER_H
+#define RL_WAITER_H
+
+#include "core/msg.h"
+#include "core/sched.h"
+
+typedef enum {
+  RL_OK,
+  RL_CLOSED,
+  RL_FIRED,       /* a done that was watched */
+  RL_TIMEOUT,     /* the wait's own deadline */
+  RL_INTERRUPTED, /* unwound from outside */
+  RL_NOT_READY,   /* empty, full or not fired */
+  RL_PARK,        /* queued: now park */
+  RL_NO_MEMORY
+} rl_status;
+
+enum {
+  RL_W_ARMED = 1,
+  RL_W_CLAIMED = 2,
+  RL_W_PARKED = 4,
+  RL_W_WOKEN = 8,
+  RL_W_INSPECTED = 16,
+  RL_W_ASLEEP = 32, /* a thread is about to sleep on the word */
+  RL_W_POLLING = 64 /* with ASLEEP: it sleeps on its eventfd */
+};
+
+typedef struct rl_waiter rl_waiter;
+typedef struct rl_node rl_node;
+typedef struct rl_wakes rl_wakes;
+
+/* What channels and dones begin with: an object that one can wait on. */
+typedef struct rl_source {
+  rl_object obj;
+  rl_lock lock;
+} rl_source;
+
+/* A place in a queue. prev, next, queue: under the lock of `on`; the rest is set before. */
+struct rl_node {
+  rl_node *prev, *next;
+  struct rl_queue *queue; /* NULL when in none */
+  rl_waiter *waiter;
+  rl_source *on;
+  rl_msg *msg; /* what is offered, or where it goes */
+};
+
+typedef struct rl_queue {
+  rl_node *first, *last;
+} rl_queue;
+
+typedef enum { RL_WAITER_FIBER, RL_WAITER_THREAD, RL_WAITER_HOOK } rl_waiter_kind;
+
+struct rl_waiter {
+  atomic_uint word;
+  uint8_t kind;
+  rl_status status; /* both by the claimer, before the wake */
+  rl_node *won;     /* NULL: not by a node */
+  rl_waiter *next;  /* in a list of wakes */
+  int eventfd;      /* where a thread sleeps that signals may interrupt; -1: not made yet */
+  union {
+    rl_fiber *fiber;
+    struct {
+      rl_object *owner; /* weak: claiming takes a count, the wake releases it */
+      void (*fire)(rl_waiter *w, rl_wakes *more);
+    } hook;
+  } u;
+};
+
+/* Those claimed under a lock, to be woken after it was left. Waking a hook may add more, which
+   makes a cascade one flat loop. */
+struct rl_wakes {
+  rl_waiter *first, *last;
+};
+
+void rl_queue_add(rl_queue *q, rl_node *n);
+void rl_queue_remove(rl_node *n); /* nothing when it is in no queue */
+
+void rl_waiter_fiber(rl_waiter *w, rl_fiber *f);
+void rl_waiter_thread(rl_waiter *w); /* keeps w's eventfd */
+void rl_waiter_open(rl_waiter *w);   /* before the first of these */
+void rl_waiter_close(rl_waiter *w);
+void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl_wakes *));
+
+/* True for the one that wins; it owes a wake. */
+bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won);
+/* Claims a wait that is parked or asleep, from anywhere: no lock needed, as only a claimer can end it. */
+bool rl_waiter_interrupt(rl_waiter *w);
+void rl_wakes_add(rl_wakes *ws, rl_waiter *w);
+void rl_wake_all(rl_wakes *ws);
+
+/* After a task's yield: true when it is parked (touch it no more), false when it was woken already
+   and goes on at once. */
+bool rl_waiter_park(rl_waiter *w);
+
+/* Blocks the calling OS thread: spins for a little, then sleeps, until woken. With `interrupted`
+   (then `w` must outlive its wakers) it returns false when that, asked with signals blocked, says
+   that a signal handler wants the thread back. */
+bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud);
+
+/* Looks at a parked task from outside: between the two it cannot go on. False: it is not parked. */
+bool rl_waiter_inspect(rl_waiter *w);
+void rl_waiter_release(rl_waiter *w);
+
+#endif

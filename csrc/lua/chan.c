@@ -1,0 +1,264 @@
+/*
+** chan: channels in Lua, and their one-way views. A view is the same core object under other rights.
+** Operations a handle has no right to are there and raise, so that a mistake names itself.
+*/
+#include "core/chan.h"
+
+#include "lua/sending.h"
+#include "lua/state.h"
+#include "lua/transfer.h"
+
+/* The channel at `idx`, which the caller wants to use with `right`. */
+static rl_chan *check(lua_State *L, rl_state *S, int idx, uint8_t right) {
+  rl_handle *h = rl_handle_test(L, S, idx);
+  if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, S, idx, "channel");
+  rl_handle_alive(L, S);
+  if (!(h->edge.ref.rights & right))
+    luaL_argerror(L, idx, right == RL_MAY_SEND ? "send or close on a receive-only channel"
+                                               : "receive on a send-only channel");
+  return (rl_chan *)h->edge.ref.to;
+}
+
+static const uint8_t ANY_RIGHT = RL_MAY_RECV | RL_MAY_SEND;
+
+static int send_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  if (st == RL_CLOSED) return luaL_error(L, "send on closed channel");
+  if (st == RL_NO_MEMORY) return luaL_error(L, "not enough memory");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static void check_value(lua_State *L, int idx) {
+  luaL_argcheck(L, !lua_isnoneornil(L, idx), idx, "cannot send nil");
+}
+
+static int chan_send(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_msg m = {.tag = RL_MSG_NONE};
+  check_value(L, 2);
+  rl_wait_begin(S, "send");
+  rl_wait_guard(L, S, 3); /* raises now if it has to: encoding comes last, and may use S->wait */
+  rl_encode(L, S, 2, "value", &m);
+  rl_wait *W = rl_wait_begin(S, "send");
+  rl_wait_guard(L, S, 3);
+  rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
+  return rl_wait_for(L, S, send_finish);
+}
+
+static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  if (st == RL_OK) return rl_receive(L, S, &S->wait.cases[S->wait.won].msg);
+  lua_pushnil(L);
+  lua_pushliteral(L, "closed");
+  return 2;
+}
+
+/* recv, and a step of a loop: the optional done stands at `done`. */
+static int receive(lua_State *L, int done) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = check(L, S, 1, RL_MAY_RECV);
+  rl_wait *W = rl_wait_begin(S, "recv");
+  if (done) rl_wait_guard(L, S, done);
+  rl_wait_add(W, RL_CASE_RECV, &c->src);
+  return rl_wait_for(L, S, recv_finish);
+}
+
+static int chan_recv(lua_State *L) {
+  return receive(L, 2);
+}
+
+/* `for v in ch do` */
+static int chan_call(lua_State *L) {
+  return receive(L, 0);
+}
+
+static int iter_step(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = (rl_chan *)rl_handle_test(L, S, lua_upvalueindex(2))->edge.ref.to;
+  rl_handle_alive(L, S);
+  rl_wait *W = rl_wait_begin(S, "recv");
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(3));
+  if (lua_type(L, 1) == LUA_TNUMBER)
+    W->deadline = lua_tonumber(L, 1);
+  else
+    rl_wait_guard(L, S, 1);
+  rl_wait_add(W, RL_CASE_RECV, &c->src);
+  return rl_wait_for(L, S, recv_finish);
+}
+
+/* A number counts from here on, for the whole loop: it is kept as a deadline. */
+static int chan_iter(lua_State *L) {
+  rl_state *S = rl_self(L);
+  check(L, S, 1, RL_MAY_RECV);
+  rl_wait_begin(S, "recv");
+  rl_wait_guard(L, S, 2);
+  lua_settop(L, 2);
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    lua_pushnumber(L, S->wait.deadline);
+    lua_replace(L, 2);
+  }
+  lua_pushlightuserdata(L, S);
+  lua_insert(L, 1);
+  lua_pushcclosure(L, iter_step, 3);
+  return 1;
+}
+
+static int chan_try_send(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_msg m = {.tag = RL_MSG_NONE};
+  check_value(L, 2);
+  rl_encode(L, S, 2, "value", &m);
+  rl_wait *W = rl_wait_begin(S, "send");
+  rl_case *k = rl_wait_add(W, RL_CASE_SEND, &c->src);
+  rl_msg_move(&k->msg, &m);
+  rl_status st = rl_wait_try(S);
+  rl_msg_drop(&k->msg);
+  if (st != RL_NOT_READY) return send_finish(L, S, st);
+  lua_pushboolean(L, 0);
+  lua_pushliteral(L, "full");
+  return 2;
+}
+
+static int chan_try_recv(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = check(L, S, 1, RL_MAY_RECV);
+  rl_wait_add(rl_wait_begin(S, "recv"), RL_CASE_RECV, &c->src);
+  rl_status st = rl_wait_try(S);
+  if (st != RL_NOT_READY) return recv_finish(L, S, st);
+  lua_pushnil(L);
+  lua_pushliteral(L, "empty");
+  return 2;
+}
+
+static int chan_close(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  if (c->never) return luaL_error(L, "close of never");
+  if (rl_chan_close(c) == RL_CLOSED) return luaL_error(L, "close of closed channel");
+  return 0;
+}
+
+/* At scope exit: closing one that is closed already is fine here. */
+static int chan_scope_end(lua_State *L) {
+  rl_chan *c = check(L, rl_self(L), 1, RL_MAY_SEND);
+  if (!c->never) rl_chan_close(c);
+  return 0;
+}
+
+static int chan_len(lua_State *L) {
+  lua_pushinteger(L, rl_chan_len(check(L, rl_self(L), 1, ANY_RIGHT)));
+  return 1;
+}
+
+static int chan_cap(lua_State *L) {
+  lua_pushinteger(L, check(L, rl_self(L), 1, ANY_RIGHT)->cap);
+  return 1;
+}
+
+static int chan_name(lua_State *L) {
+  lua_pushstring(L, check(L, rl_self(L), 1, ANY_RIGHT)->name);
+  return 1;
+}
+
+static int chan_tostring(lua_State *L) {
+  rl_handle *h = rl_handle_test(L, rl_self(L), 1);
+  if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, rl_self(L), 1, "channel");
+  rl_chan *c = (rl_chan *)h->edge.ref.to;
+  const char *type = rl_handle_name((rl_handle_type)h->type);
+  if (c->name)
+    lua_pushfstring(L, "%s \"%s\" (%d of %d)", type, c->name, (int)rl_chan_len(c), (int)c->cap);
+  else
+    lua_pushfstring(L, "%s (%d of %d): %p", type, (int)rl_chan_len(c), (int)c->cap, (void *)c);
+  return 1;
+}
+
+static int view(lua_State *L, uint8_t right) {
+  rl_state *S = rl_self(L);
+  rl_handle_push(L, S, &check(L, S, 1, right)->src.obj, right);
+  return 1;
+}
+
+static int chan_receiver(lua_State *L) {
+  return view(L, RL_MAY_RECV);
+}
+
+static int chan_sender(lua_State *L) {
+  return view(L, RL_MAY_SEND);
+}
+
+static int chan_sending(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_msg m = {.tag = RL_MSG_NONE};
+  check_value(L, 2);
+  rl_sending *s = rl_sending_new(L);
+  rl_encode(L, S, 2, "value", &m);
+  rl_sending_fill(S, s, c, &m);
+  return 1;
+}
+
+static int rille_chan(lua_State *L) {
+  rl_state *S = rl_self(L);
+  lua_Integer cap = 0;
+  if (!lua_isnoneornil(L, 1)) {
+    luaL_checktype(L, 1, LUA_TNUMBER);
+    cap = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, cap >= 0 && cap <= 0x7fffffff, 1, "capacity out of range");
+  }
+  if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TSTRING);
+  rl_handle_alive(L, S);
+  rl_handle *h = rl_handle_new(L, RL_H_CHAN);
+  rl_chan *c = rl_chan_make((uint32_t)cap, lua_tostring(L, 2));
+  if (!c) return luaL_error(L, "not enough memory");
+  rl_handle_fill(L, S, h, &c->src.obj, ANY_RIGHT);
+  return 1;
+}
+
+static rl_chan *never(void) {
+  static rl_chan c = {.never = true, .name = "never"};
+  static atomic_bool made;
+  if (!atomic_exchange(&made, true)) rl_retain(&c.src.obj); /* never destroyed */
+  return &c;
+}
+
+const luaL_Reg rl_chan_receiving[] = {{"recv", chan_recv},
+                                      {"try_recv", chan_try_recv},
+                                      {"iter", chan_iter},
+                                      {"cap", chan_cap},
+                                      {"name", chan_name},
+                                      {"receiver", chan_receiver},
+                                      {"__call", chan_call},
+                                      {"__len", chan_len},
+                                      {"__tostring", chan_tostring},
+                                      {NULL, NULL}};
+
+static const luaL_Reg sending[] = {{"send", chan_send},
+                                   {"try_send", chan_try_send},
+                                   {"close", chan_close},
+                                   {"sender", chan_sender},
+                                   {"sending", chan_sending},
+                                   {"__close", chan_scope_end},
+                                   {NULL, NULL}};
+
+static void open_class(lua_State *L, rl_state *S, rl_handle_type type) {
+  rl_handle_class(L, S, type, rl_chan_receiving);
+  lua_getfield(L, -1, "types");
+  lua_getfield(L, -1, rl_handle_name(type));
+  rl_setfuncs(L, S, sending);
+  lua_pop(L, 2);
+}
+
+void rl_open_chan(lua_State *L, rl_state *S) {
+  static const luaL_Reg functions[] = {{"chan", rille_chan}, {NULL, NULL}};
+  rl_sending_open(L, S);
+  open_class(L, S, RL_H_CHAN);
+  open_class(L, S, RL_H_RECEIVER);
+  open_class(L, S, RL_H_SENDER);
+  rl_setfuncs(L, S, functions);
+  rl_handle_push(L, S, &never()->src.obj, ANY_RIGHT);
+  lua_setfield(L, -2, "never");
+}

@@ -1,0 +1,370 @@
+/*
+** done: cancellation in Lua. A done and its cancel are the same core object under different rights: who
+** holds the done can watch, only who holds the cancel can fire.
+*/
+#include "core/done.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/any.h"
+#include "lua/state.h"
+#include "lua/transfer.h"
+
+static rl_done *check(lua_State *L, rl_state *S) {
+  return (rl_done *)rl_handle_check(L, S, 1, RL_H_DONE);
+}
+
+/* What stands for a done at `idx`, as a core source; NULL for a number or nothing. */
+static rl_source *source_at(lua_State *L, rl_state *S, int idx) {
+  rl_handle *h = rl_handle_test(L, S, idx);
+  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) return NULL;
+  return (rl_source *)h->edge.ref.to;
+}
+
+static int no_memory(lua_State *L) {
+  return luaL_error(L, "not enough memory");
+}
+
+/* Making one */
+
+typedef struct options {
+  double own;       /* its own deadline */
+  rl_msg cause, values;
+  const char *name;
+} options;
+
+static double number_option(lua_State *L, int idx, const char *key) {
+  double s = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || isnan(s))
+    luaL_argerror(L, idx, lua_pushfstring(L, "%s must be a number of seconds", key));
+  return s;
+}
+
+static void check_key(lua_State *L, int idx) {
+  static const char *const known[] = {"timeout", "deadline", "cause", "values", "name", NULL};
+  const char *k = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+  for (int i = 0; known[i]; i++)
+    if (strcmp(k, known[i]) == 0) return;
+  luaL_argerror(L, idx, lua_pushfstring(L, "unknown option '%s'", k));
+}
+
+static void earliest(options *o, double at) {
+  if (at < o->own) o->own = at;
+}
+
+/* Checks all that can be wrong; nothing is held yet. */
+static void scan_options(lua_State *L, int idx, options *o) {
+  luaL_checktype(L, idx, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    check_key(L, idx);
+    lua_pop(L, 1);
+  }
+  if (lua_getfield(L, idx, "timeout") != LUA_TNIL)
+    earliest(o, rl_now() + number_option(L, idx, "timeout"));
+  if (lua_getfield(L, idx, "deadline") != LUA_TNIL) earliest(o, number_option(L, idx, "deadline"));
+  int type = lua_getfield(L, idx, "values");
+  luaL_argcheck(L, type == LUA_TNIL || type == LUA_TTABLE, idx, "values must be a table");
+  type = lua_getfield(L, idx, "name");
+  luaL_argcheck(L, type == LUA_TNIL || type == LUA_TSTRING, idx, "name must be a string");
+  o->name = lua_tostring(L, -1);
+}
+
+/* The stack below holds cause and values as handed in; each message goes straight into `d`. */
+static void encode_options(lua_State *L, rl_state *S, int idx, rl_done *d) {
+  if (lua_getfield(L, idx, "cause") != LUA_TNIL) rl_encode(L, S, -1, "cause", &d->timeout_cause);
+  if (lua_getfield(L, idx, "values") != LUA_TNIL) rl_encode(L, S, -1, "values", &d->values);
+  lua_pop(L, 2);
+}
+
+static void open_cancel(lua_State *L, rl_state *S, rl_done *d) {
+  rl_handle_push(L, S, &d->src.obj, RL_MAY_FIRE);
+}
+
+static rl_done *any_of_one(rl_source *on) {
+  rl_done *d = rl_any_make(1);
+  if (!d) return NULL;
+  rl_any_input(d, 0, on);
+  rl_any_start(d);
+  return d;
+}
+
+/* A new done below `parent`; other sources get a done of their own in between. */
+static rl_done *make_below(rl_source *parent) {
+  if (!parent) return rl_done_make(NULL);
+  if (parent->obj.kind != RL_CHAN) return rl_done_make((rl_done *)parent);
+  rl_done *between = any_of_one(parent);
+  if (!between) return NULL;
+  rl_done *d = rl_done_make(between);
+  rl_release(&between->src.obj);
+  return d;
+}
+
+static void hint_cancel(lua_State *L, rl_state *S, int idx) {
+  if (rl_handle_as(L, S, idx, RL_H_CANCEL))
+    luaL_argerror(L, idx, "done or options expected, got cancel: a call that makes a done has two "
+                          "results, put it in parentheses");
+}
+
+/* done([parent,] [opts]): the first argument is options when it is a plain table. */
+static int rille_done(lua_State *L) {
+  rl_state *S = rl_self(L);
+  options o = {.own = INFINITY};
+  rl_handle_alive(L, S);
+  lua_settop(L, 2);
+  hint_cancel(L, S, 1);
+  hint_cancel(L, S, 2);
+  int opts = lua_istable(L, 1) ? 1 : lua_isnil(L, 2) ? 0 : 2;
+  if (opts == 1) luaL_argcheck(L, lua_isnil(L, 2), 2, "options stand in the first argument already");
+  if (opts) scan_options(L, opts, &o);
+  rl_source *parent = NULL;
+  if (opts != 1 && lua_type(L, 1) == LUA_TNUMBER)
+    earliest(&o, rl_deadline_at(L, 1));
+  else if (opts != 1 && !lua_isnil(L, 1) && !(parent = source_at(L, S, 1)))
+    return rl_type_error(L, S, 1, "parent (done, channel, task, timer or number) or options");
+  rl_handle *h = rl_handle_new(L, RL_H_DONE);
+  rl_done *d = make_below(parent ? parent : &S->program->background->src);
+  if (!d) return no_memory(L);
+  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  if (o.name && !(d->name = strdup(o.name))) return no_memory(L);
+  if (opts) encode_options(L, S, opts, d);
+  open_cancel(L, S, d);
+  if (!rl_done_start(d, o.own)) return luaL_error(L, "cannot arm a timer: no memory or no thread");
+  return 2;
+}
+
+/* cancel */
+
+static rl_done *check_cancel(lua_State *L, rl_state *S) {
+  return (rl_done *)rl_handle_check(L, S, 1, RL_H_CANCEL);
+}
+
+static int cancel_call(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_done *d = check_cancel(L, S);
+  rl_msg cause = {.tag = RL_MSG_NONE};
+  if (!lua_isnoneornil(L, 2)) rl_encode(L, S, 2, "cause", &cause);
+  rl_done_poll(d);
+  rl_done_fire(d, RL_CANCELED, &cause);
+  rl_msg_drop(&cause); /* when it came too late */
+  return 0;
+}
+
+static int cancel_scope_end(lua_State *L) {
+  rl_done *d = check_cancel(L, rl_self(L));
+  rl_done_poll(d);
+  rl_done_fire(d, RL_CANCELED, NULL);
+  return 0;
+}
+
+static int push_text(lua_State *L, rl_done *d, const char *type) {
+  const char *state = rl_done_fired(d) ? rl_why_text(d->why) : "open";
+  if (d->name)
+    lua_pushfstring(L, "%s \"%s\" (%s)", type, d->name, state);
+  else
+    lua_pushfstring(L, "%s (%s): %p", type, state, (void *)d);
+  return 1;
+}
+
+static int cancel_tostring(lua_State *L) {
+  return push_text(L, check_cancel(L, rl_self(L)), "cancel");
+}
+
+/* done */
+
+static int done_tostring(lua_State *L) {
+  return push_text(L, check(L, rl_self(L)), "done");
+}
+
+static int done_err(lua_State *L) {
+  rl_done *d = check(L, rl_self(L));
+  if (rl_done_poll(d))
+    lua_pushstring(L, rl_why_text(d->why));
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int done_cause(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_done *d = check(L, S);
+  if (rl_done_poll(d))
+    rl_push_fired(L, S, d);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int done_check(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_done *d = check(L, S);
+  if (!rl_done_poll(d)) return 0;
+  rl_push_fired(L, S, d);
+  return lua_error(L);
+}
+
+static int done_deadline(lua_State *L) {
+  rl_done *d = check(L, rl_self(L));
+  if (d->deadline == INFINITY) return lua_pushnil(L), 1;
+  lua_pushnumber(L, d->deadline);
+  return 1;
+}
+
+static int done_remaining(lua_State *L) {
+  rl_done *d = check(L, rl_self(L));
+  if (d->deadline == INFINITY) return lua_pushnil(L), 1;
+  double left = d->deadline - rl_now();
+  lua_pushnumber(L, left > 0 ? left : 0);
+  return 1;
+}
+
+static int done_name(lua_State *L) {
+  lua_pushstring(L, check(L, rl_self(L))->name);
+  return 1;
+}
+
+/* Pushes the values of `d` as a table, decoded once per state and kept with the handle. */
+static void push_values(lua_State *L, rl_state *S, rl_done *d) {
+  rl_handle_push(L, S, &d->src.obj, RL_MAY_WATCH);
+  if (lua_getiuservalue(L, -1, 1) == LUA_TNIL) {
+    lua_pop(L, 1);
+    rl_decode(L, S, &d->values);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -3, 1);
+  }
+  lua_remove(L, -2);
+}
+
+static int done_value(lua_State *L) {
+  rl_state *S = rl_self(L);
+  luaL_checkany(L, 2);
+  for (rl_done *d = check(L, S); d; d = d->values_from) {
+    if (d->values.tag == RL_MSG_NONE) continue;
+    push_values(L, S, d);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, -2) != LUA_TNIL) return 1;
+    lua_pop(L, 2);
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
+static int wait_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* Here the done itself comes first, and `other` is what cuts the wait short. */
+static int done_wait(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_done *d = check(L, S);
+  rl_wait *W = rl_wait_begin(S, "wait");
+  if (rl_done_poll(d)) return lua_pushboolean(L, 1), 1;
+  rl_wait_guard(L, S, 2);
+  rl_wait_add(W, RL_CASE_WATCH, &d->src);
+  return rl_wait_for(L, S, wait_finish);
+}
+
+static int done_detached(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_done *from = check(L, S);
+  rl_handle *h = rl_handle_new(L, RL_H_DONE);
+  rl_done *d = rl_done_make(NULL);
+  if (!d) return no_memory(L);
+  rl_retain(&from->src.obj);
+  d->values_from = from;
+  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  return 1;
+}
+
+/* any and all */
+
+static void check_inputs(lua_State *L, rl_state *S, int n) {
+  for (int i = 1; i <= n; i++)
+    if (lua_toboolean(L, i) && lua_type(L, i) != LUA_TNUMBER && !source_at(L, S, i))
+      rl_type_error(L, S, i, "done, channel, task, timer or number");
+    else if (lua_type(L, i) == LUA_TNUMBER)
+      rl_deadline_at(L, i);
+}
+
+/* A number among the inputs becomes a done with that timeout; it replaces it on the stack. */
+static void number_to_done(lua_State *L, rl_state *S, int idx) {
+  double at = rl_deadline_at(L, idx);
+  rl_handle *h = rl_handle_new(L, RL_H_DONE);
+  rl_done *d = rl_done_make(NULL);
+  if (!d) no_memory(L);
+  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  if (!rl_done_start(d, at)) luaL_error(L, "cannot arm a timer: no memory or no thread");
+  lua_replace(L, idx);
+}
+
+typedef struct maker {
+  rl_done *(*make)(unsigned n);
+  void (*input)(rl_done *d, unsigned i, rl_source *on);
+  void (*start)(rl_done *d);
+} maker;
+
+/* Values are looked up through the first input that is a done. */
+static void inherit_values(lua_State *L, rl_state *S, rl_done *d, int n) {
+  for (int i = 1; i <= n && !d->values_from; i++)
+    if (rl_handle_as(L, S, i, RL_H_DONE)) {
+      d->values_from = (rl_done *)source_at(L, S, i);
+      rl_retain(&d->values_from->src.obj);
+    }
+}
+
+static int combine(lua_State *L, const maker *m) {
+  rl_state *S = rl_self(L);
+  int n = lua_gettop(L);
+  luaL_checkstack(L, 8, "too many inputs");
+  for (int i = 1; i <= n; i++)
+    if (lua_type(L, i) == LUA_TNUMBER) number_to_done(L, S, i);
+  rl_handle *h = rl_handle_new(L, RL_H_DONE);
+  rl_done *d = m->make((unsigned)n);
+  if (!d) return no_memory(L);
+  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, source_at(L, S, i));
+  inherit_values(L, S, d, n);
+  m->start(d);
+  return 1;
+}
+
+static int rille_any(lua_State *L) {
+  static const maker any = {rl_any_make, rl_any_input, rl_any_start};
+  rl_state *S = rl_self(L);
+  int n = lua_gettop(L);
+  rl_handle_alive(L, S);
+  check_inputs(L, S, n);
+  if (n == 0) return rl_handle_push(L, S, &S->program->background->src.obj, RL_MAY_WATCH), 1;
+  if (n == 1 && rl_handle_as(L, S, 1, RL_H_DONE)) return 1;
+  return combine(L, &any);
+}
+
+static int rille_all(lua_State *L) {
+  static const maker all = {rl_all_make, rl_all_input, rl_all_start};
+  rl_handle_alive(L, rl_self(L));
+  check_inputs(L, rl_self(L), lua_gettop(L));
+  return combine(L, &all);
+}
+
+void rl_open_done(lua_State *L, rl_state *S) {
+  static const luaL_Reg done_methods[] = {
+      {"err", done_err},           {"cause", done_cause},         {"check", done_check},
+      {"deadline", done_deadline}, {"remaining", done_remaining}, {"value", done_value},
+      {"wait", done_wait},         {"detached", done_detached},   {"name", done_name},
+      {"after", rl_done_after},    {"__tostring", done_tostring}, {NULL, NULL}};
+  static const luaL_Reg cancel_methods[] = {{"__call", cancel_call},
+                                            {"__close", cancel_scope_end},
+                                            {"__tostring", cancel_tostring},
+                                            {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"done", rille_done}, {"any", rille_any}, {"all", rille_all}, {NULL, NULL}};
+  rl_handle_class(L, S, RL_H_DONE, done_methods);
+  rl_handle_class(L, S, RL_H_CANCEL, cancel_methods);
+  rl_setfuncs(L, S, functions);
+  rl_handle_push(L, S, &S->program->background->src.obj, RL_MAY_WATCH);
+  lua_setfield(L, -2, "background");
+}

@@ -1,0 +1,145 @@
+/*
+** handle: the cache of a state's handles, their types and their metatables. The cache is a table with weak
+** values, keyed by the object's address plus the type; an entry goes before its handle's
+** finalizer gives up the count, so a key never names an object that was freed.
+*/
+#include "lua/handle.h"
+
+#include "core/chan.h"
+#include "lua/state.h"
+
+static const char cache_key = 0;
+static const char class_key[RL_H_TYPES];
+
+static const char *const names[RL_H_TYPES] = {"channel", "receiver", "sender", "timer",
+                                              "done",    "cancel",   "task"};
+
+const char *rl_handle_name(rl_handle_type type) {
+  return names[type];
+}
+
+static rl_handle_type type_of(rl_object *o, uint8_t rights) {
+  switch ((rl_kind)o->kind) {
+  case RL_TASK: return RL_H_TASK;
+  case RL_DONE: return rights & RL_MAY_FIRE ? RL_H_CANCEL : RL_H_DONE;
+  case RL_CHAN:
+    if (rights & RL_MAY_RESET) return RL_H_TIMER;
+    if (!(rights & RL_MAY_SEND)) return RL_H_RECEIVER;
+    return rights & RL_MAY_RECV ? RL_H_CHAN : RL_H_SENDER;
+  case RL_CLASS:
+  case RL_AFTER: break;
+  }
+  rl_broken(__FILE__, __LINE__, "an object without handles");
+}
+
+static const void *metatable_at(lua_State *L, int idx) {
+  if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) return NULL;
+  const void *mt = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return mt;
+}
+
+rl_handle *rl_handle_test(lua_State *L, rl_state *S, int idx) {
+  const void *mt = metatable_at(L, idx);
+  if (!mt) return NULL;
+  for (int t = 0; t < RL_H_TYPES; t++)
+    if (mt == S->mt[t]) return lua_touserdata(L, idx);
+  return NULL;
+}
+
+rl_handle *rl_handle_as(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
+  const void *mt = metatable_at(L, idx);
+  return mt && mt == S->mt[type] ? lua_touserdata(L, idx) : NULL;
+}
+
+void rl_handle_alive(lua_State *L, rl_state *S) {
+  if (S->over) luaL_error(L, "the program's runtime has ended");
+}
+
+int rl_type_error(lua_State *L, rl_state *S, int idx, const char *what) {
+  rl_handle *h = rl_handle_test(L, S, idx);
+  const char *got = h ? names[h->type] : luaL_typename(L, idx);
+  return luaL_argerror(L, idx, lua_pushfstring(L, "%s expected, got %s", what, got));
+}
+
+rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
+  rl_handle *h = rl_handle_as(L, S, idx, type);
+  if (!h) rl_type_error(L, S, idx, names[type]);
+  rl_handle_alive(L, S);
+  return h->edge.ref.to;
+}
+
+/* A task may get a handle before it has required the module: then it is opened now. */
+static void push_class(lua_State *L, rl_handle_type type) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) != LUA_TNIL) return;
+  lua_pop(L, 1);
+  lua_pushcfunction(L, luaopen_rille_core);
+  lua_call(L, 0, 0);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]);
+}
+
+rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
+  rl_handle *h = lua_newuserdatauv(L, sizeof *h, type == RL_H_DONE ? 1 : 0);
+  h->edge.ref.to = NULL;
+  h->type = (uint8_t)type;
+  push_class(L, type);
+  lua_setmetatable(L, -2);
+  return h;
+}
+
+void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
+  rl_hold(&S->holder, &h->edge, o, rights);
+  rl_release(o); /* the caller's count */
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, (char *)o + h->type);
+  lua_pop(L, 1);
+}
+
+void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
+  rl_handle_type type = type_of(o, rights);
+  const void *key = (char *)o + type;
+  luaL_checkstack(L, 4, "too many values");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
+  if (lua_rawgetp(L, -1, key) == LUA_TNIL) {
+    lua_pop(L, 1);
+    rl_handle *h = rl_handle_new(L, type);
+    rl_hold(&S->holder, &h->edge, o, rights);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, key);
+  }
+  lua_remove(L, -2);
+}
+
+static int handle_gc(lua_State *L) {
+  rl_handle *h = lua_touserdata(L, 1);
+  rl_unhold(&rl_self(L)->holder, &h->edge);
+  return 0;
+}
+
+void rl_handle_class(lua_State *L, rl_state *S, rl_handle_type type, const luaL_Reg *methods) {
+  static const luaL_Reg common[] = {{"__gc", handle_gc}, {NULL, NULL}};
+  lua_newtable(L);
+  rl_setfuncs(L, S, common);
+  rl_setfuncs(L, S, methods);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushfstring(L, "rille.%s", names[type]);
+  lua_setfield(L, -2, "__name");
+  S->mt[type] = lua_topointer(L, -1);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[type]);
+  luaL_getsubtable(L, -2, "types");
+  lua_insert(L, -2);
+  lua_setfield(L, -2, names[type]);
+  lua_pop(L, 1);
+}
+
+void rl_handle_open(lua_State *L) {
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
+}

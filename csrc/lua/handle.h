@@ -1,0 +1,58 @@
+/*
+** handle: the userdata that stand for core objects in a Lua state. Within one state an object (with
+** the same rights) is always the same userdata, so `==` and table keys work; the cache that
+** sees to it is weak.
+*/
+#ifndef RL_HANDLE_H
+#define RL_HANDLE_H
+
+#include "core/object.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+typedef struct rl_state rl_state;
+
+typedef enum {
+  RL_H_CHAN,
+  RL_H_RECEIVER,
+  RL_H_SENDER,
+  RL_H_TIMER,
+  RL_H_DONE,
+  RL_H_CANCEL,
+  RL_H_TASK,
+  RL_H_TYPES
+} rl_handle_type;
+
+typedef struct rl_handle {
+  rl_edge edge; /* edge.ref.to is NULL on an empty handle */
+  uint8_t type; /* an rl_handle_type; immutable */
+} rl_handle;
+
+/* The handle at `idx`, or NULL when there stands something else. Raises nothing. */
+rl_handle *rl_handle_test(lua_State *L, rl_state *S, int idx);
+/* Pushes the handle of `o` (borrowed; the handle takes a count of its own). May raise out of memory. */
+void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights);
+
+/* For a new object: pushes an empty handle, which is then filled; `fill` takes the caller's count, so
+   nothing is lost when memory runs out in between. */
+rl_handle *rl_handle_new(lua_State *L, rl_handle_type type);
+void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights);
+
+/* The handle at `idx` if it is of that type, else NULL. */
+rl_handle *rl_handle_as(lua_State *L, rl_state *S, int idx, rl_handle_type type);
+/* The same, raising "<what> expected, got ..." and on a program that has ended. */
+rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type);
+void rl_handle_alive(lua_State *L, rl_state *S);
+const char *rl_handle_name(rl_handle_type type);
+
+/* Makes the metatable of a type, with __index = itself; `methods` get the state as upvalue. Leaves
+   it in the table `types` of the module on top of the stack. */
+void rl_handle_class(lua_State *L, rl_state *S, rl_handle_type type, const luaL_Reg *methods);
+/* Prepares the cache. */
+void rl_handle_open(lua_State *L);
+
+/* Raises that `what` is expected at `idx`, and names what is there. */
+int rl_type_error(lua_State *L, rl_state *S, int idx, const char *what);
+
+#endif

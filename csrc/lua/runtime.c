@@ -1,0 +1,168 @@
+/*
+** runtime: stats, and how a program ends: through lua_close, which collects the anchor, or through
+** exit, which runs our handler. Threads that will not stop are abandoned: then the process is left by
+** _exit, because what else exit does could wait for a lock that such a thread holds.
+*/
+#include "lua/runtime.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "core/chan.h"
+
+static const double FLUSH_TIME = 0.2;
+
+/* A thread of the module must never find its code unmapped: it stays loaded. */
+static void pin_library(void) {
+  Dl_info info;
+  union {
+    int (*f)(lua_State *);
+    void *p;
+  } here = {luaopen_rille_core};
+  if (dladdr(here.p, &info) && info.dli_fname) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
+}
+
+static atomic_uint flushed;
+
+static void *flush_all(void *arg) {
+  (void)arg;
+  fflush(NULL);
+  atomic_store(&flushed, 1);
+  rl_futex_wake(&flushed, 1);
+  return NULL;
+}
+
+/* A file may be locked by an abandoned task that is blocked writing a full pipe. */
+static void flush_bounded(void) {
+  double until = rl_now() + FLUSH_TIME;
+  if (!rl_thread_start(flush_all, NULL)) return;
+  while (atomic_load(&flushed) == 0 && rl_futex_wait(&flushed, 0, until)) continue;
+}
+
+static pid_t home; /* a forked child has none of our threads */
+
+static void leave(int status) {
+  if (getpid() != home) return;
+  unsigned abandoned = 0;
+  for (rl_program *p = rl_programs(); p; p = p->next)
+    abandoned += rl_program_end(p) + atomic_load(&p->leaving);
+  if (abandoned == 0) return;
+  flush_bounded();
+  _exit(status);
+}
+
+#ifdef __GLIBC__
+static void on_leave(int status, void *arg) {
+  (void)arg;
+  leave(status);
+}
+
+static void watch_exit(void) {
+  on_exit(on_leave, NULL);
+}
+#else /* without on_exit the status is not known: only abandoned tasks make that visible */
+static void on_leave(void) {
+  leave(EXIT_SUCCESS);
+}
+
+static void watch_exit(void) {
+  atexit(on_leave);
+}
+#endif
+
+static void prepare(void) {
+  home = getpid();
+  pin_library();
+  watch_exit();
+}
+
+static int anchor_gc(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_program_end(S->program);
+  S->over = true;
+  return 0;
+}
+
+void rl_runtime_anchor(lua_State *L, rl_state *S) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  static const char anchor_key = 0;
+  static const luaL_Reg methods[] = {{"__gc", anchor_gc}, {NULL, NULL}};
+  pthread_once(&once, prepare);
+  lua_newuserdatauv(L, 0, 0);
+  lua_newtable(L);
+  rl_setfuncs(L, S, methods);
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &anchor_key);
+}
+
+static void count_state(rl_task *t, void *ud) {
+  ((unsigned *)ud)[rl_task_status(t)]++;
+}
+
+static int rille_stats(lua_State *L) {
+  static const char *const names[] = {"runnable", "running", "waiting", "finished", "failed"};
+  rl_state *S = rl_self(L);
+  unsigned by_state[RL_TASK_STATES] = {0};
+  rl_program_each(S->program, count_state, by_state);
+  rl_sched_stats s = rl_sched_count();
+  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, RL_TASK_STATES);
+  for (int i = 0; i < RL_TASK_STATES; i++) {
+    lua_pushinteger(L, by_state[i]);
+    lua_setfield(L, -2, names[i]);
+  }
+  lua_setfield(L, -2, "tasks");
+  lua_pushinteger(L, s.threads);
+  lua_setfield(L, -2, "threads");
+  lua_pushinteger(L, s.workers);
+  lua_setfield(L, -2, "workers");
+  lua_pushinteger(L, rl_chans());
+  lua_setfield(L, -2, "channels");
+  lua_pushinteger(L, (lua_Integer)rl_msg_bytes());
+  lua_setfield(L, -2, "message_bytes");
+  lua_pushinteger(L, (lua_Integer)rl_parks());
+  lua_setfield(L, -2, "parks");
+  lua_pushinteger(L, (lua_Integer)s.steals);
+  lua_setfield(L, -2, "steals");
+  return 1;
+}
+
+static int closed(lua_State *L, int status, lua_KContext ctx) {
+  (void)L;
+  (void)status;
+  (void)ctx;
+  return 0;
+}
+
+static int closable_close(lua_State *L) {
+  lua_getiuservalue(L, 1, 1);
+  if (lua_isnil(L, -1)) return 0;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, 1); /* runs once */
+  lua_callk(L, 0, 0, 0, closed);
+  return 0;
+}
+
+static int rille_defer(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_newuserdatauv(L, 0, 1);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  luaL_setmetatable(L, "rille.defer");
+  return 1;
+}
+
+void rl_open_runtime(lua_State *L, rl_state *S) {
+  static const luaL_Reg functions[] = {{"stats", rille_stats}, {"defer", rille_defer}, {NULL, NULL}};
+  static const luaL_Reg defer_methods[] = {{"__close", closable_close}, {NULL, NULL}};
+  rl_setfuncs(L, S, functions);
+  luaL_newmetatable(L, "rille.defer");
+  rl_setfuncs(L, S, defer_methods);
+  lua_pop(L, 1);
+  lua_pushliteral(L, "Rille scm");
+  lua_setfield(L, -2, "_VERSION");
+}

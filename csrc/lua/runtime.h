@@ -1,0 +1,13 @@
+/*
+** runtime: figures, and the end of a program.
+*/
+#ifndef RL_RUNTIME_H
+#define RL_RUNTIME_H
+
+#include "lua/state.h"
+
+/* Ties the program's runtime to its main state: when that is closed, or the process exits, the
+   runtime ends. */
+void rl_runtime_anchor(lua_State *L, rl_state *S);
+
+#endif

@@ -1,0 +1,200 @@
+/*
+** select: the cases of a Lua call as the cases of one wait. They come by position or by name;
+** a number is no case of the core's but the wait's deadline, the earliest of them.
+*/
+#include "core/select.h"
+
+#include <math.h>
+
+#include "lua/sending.h"
+#include "lua/state.h"
+#include "lua/transfer.h"
+
+static void no_case(lua_State *L, rl_state *S, int idx, const char *where) {
+  static const char *const what = "channel, send case, done, task, timer or number";
+  rl_handle *h = rl_handle_test(L, S, idx);
+  const char *got = h ? rl_handle_name((rl_handle_type)h->type) : luaL_typename(L, idx);
+  if (h && h->type == RL_H_SENDER) got = "sender (use its `sending`)";
+  luaL_error(L, "bad case %s to 'select' (%s expected, got %s)", where, what, got);
+}
+
+static const char *where_is(lua_State *L, int key) {
+  if (lua_type(L, key) == LUA_TSTRING) return lua_pushfstring(L, "'%s'", lua_tostring(L, key));
+  return luaL_tolstring(L, key, NULL);
+}
+
+static void add_timeout(lua_State *L, rl_wait *W, int idx, int key) {
+  double s = lua_tonumber(L, idx);
+  if (isnan(s))
+    luaL_error(L, "bad case %s to 'select' (number of seconds expected, got nan)", where_is(L, key));
+  double at = s <= 0 ? 0 : rl_now() + s;
+  if (at < W->deadline) {
+    W->deadline = at;
+    W->timeout = W->n;
+  }
+  rl_wait_add(W, RL_CASE_NEVER, NULL);
+}
+
+static void add_handle(rl_wait *W, rl_object *o) {
+  rl_wait_add(W, o->kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, (rl_source *)o);
+}
+
+/* Adds the value at `idx` as the next case; the key at `key` is named in errors. */
+static void add_case(lua_State *L, rl_state *S, int idx, int key) {
+  rl_wait *W = &S->wait;
+  rl_handle *h;
+  rl_sending *s;
+  if (!lua_toboolean(L, idx)) {
+    rl_wait_add(W, RL_CASE_NEVER, NULL);
+  } else if (lua_type(L, idx) == LUA_TNUMBER) {
+    add_timeout(L, W, idx, key);
+  } else if ((h = rl_handle_test(L, S, idx)) != NULL && h->type != RL_H_CANCEL &&
+             h->type != RL_H_SENDER) {
+    add_handle(W, h->edge.ref.to);
+  } else if ((s = rl_sending_test(L, idx)) != NULL) {
+    rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->edge.ref.to);
+    c->op = RL_CASE_NEVER; /* until all cases are known to be good: then the message is shared */
+  } else {
+    no_case(L, S, idx, where_is(L, key));
+  }
+}
+
+static bool is_named(lua_State *L) {
+  bool one = lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TTABLE;
+  if (one && lua_getmetatable(L, 1)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  return one;
+}
+
+static unsigned count_cases(lua_State *L, bool named) {
+  if (!named) return (unsigned)lua_gettop(L);
+  unsigned n = 0;
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) n++;
+  return n;
+}
+
+/* The send cases get their messages last, when nothing can raise any more. */
+static void arm_send(lua_State *L, rl_case *c, int idx) {
+  rl_sending *s = rl_sending_test(L, idx);
+  if (!s) return;
+  c->op = RL_CASE_SEND;
+  rl_msg_share(&c->msg, &s->msg);
+}
+
+static void take_room(lua_State *L, rl_wait *W, unsigned n) {
+  if (n > sizeof W->inl / sizeof W->inl[0]) W->cases = lua_newuserdatauv(L, n * sizeof(rl_case), 0);
+}
+
+static void take_named(lua_State *L, rl_wait *W, rl_state *S) {
+  take_room(L, W, count_cases(L, true));
+  lua_settop(L, 2); /* the table, and what keeps the cases */
+  for (lua_pushnil(L); lua_next(L, 1); lua_settop(L, 3)) add_case(L, S, 4, 3);
+  unsigned i = 0;
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) arm_send(L, &W->cases[i++], 4);
+}
+
+static void take_positions(lua_State *L, rl_wait *W, rl_state *S) {
+  int n = lua_gettop(L);
+  luaL_checkstack(L, 8, "too many cases");
+  take_room(L, W, (unsigned)n);
+  int top = lua_gettop(L);
+  for (int i = 1; i <= n; i++) {
+    lua_pushinteger(L, i);
+    add_case(L, S, i, top + 1);
+    lua_settop(L, top);
+  }
+  for (int i = 1; i <= n; i++) arm_send(L, &W->cases[i - 1], i);
+}
+
+static void push_key(lua_State *L, rl_wait *W, unsigned won) {
+  if (!W->named) {
+    lua_pushinteger(L, (lua_Integer)won + 1);
+    return;
+  }
+  unsigned i = 0;
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
+    if (i++ == won) {
+      lua_pop(L, 1);
+      return;
+    }
+  rl_broken(__FILE__, __LINE__, "the chosen case is not in the table");
+}
+
+static int push_watched(lua_State *L, rl_state *S, rl_case *c) {
+  lua_pushnil(L);
+  if (c->node.on->obj.kind == RL_TASK) return 2;
+  rl_push_fired(L, S, (rl_done *)c->node.on);
+  return 4;
+}
+
+static int push_outcome(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
+  if (c->op == RL_CASE_WATCH) return push_watched(L, S, c);
+  if (c->op == RL_CASE_SEND) {
+    if (st == RL_CLOSED) return luaL_error(L, "send on closed channel");
+    if (st == RL_NO_MEMORY) return luaL_error(L, "not enough memory");
+    lua_pushboolean(L, 1);
+    return 2;
+  }
+  if (st == RL_OK) return 1 + rl_receive(L, S, &c->msg);
+  lua_pushnil(L);
+  lua_pushliteral(L, "closed");
+  return 3;
+}
+
+static int select_finish(lua_State *L, rl_state *S, rl_status st) {
+  rl_wait *W = &S->wait;
+  if (st == RL_TIMEOUT) {
+    push_key(L, W, W->timeout);
+    lua_pushnumber(L, rl_now());
+    return 2;
+  }
+  rl_case *c = &W->cases[W->won];
+  push_key(L, W, W->won);
+  return push_outcome(L, S, c, st);
+}
+
+static void take_cases(lua_State *L, rl_state *S, rl_choice choice) {
+  bool named = is_named(L);
+  if (named && choice == RL_ORDERED) luaL_argerror(L, 1, "cases by position expected, got table");
+  rl_handle_alive(L, S);
+  rl_wait *W = rl_wait_begin(S, "select");
+  W->choice = (uint8_t)choice;
+  W->named = named;
+  if (named)
+    take_named(L, W, S);
+  else
+    take_positions(L, W, S);
+}
+
+static int rille_select(lua_State *L) {
+  rl_state *S = rl_self(L);
+  take_cases(L, S, RL_RANDOM);
+  return rl_wait_for(L, S, select_finish);
+}
+
+static int rille_select_first(lua_State *L) {
+  rl_state *S = rl_self(L);
+  take_cases(L, S, RL_ORDERED);
+  return rl_wait_for(L, S, select_finish);
+}
+
+static int rille_try_select(lua_State *L) {
+  rl_state *S = rl_self(L);
+  take_cases(L, S, RL_RANDOM);
+  rl_status st = rl_wait_try(S);
+  rl_wait_drop_unsent(&S->wait);
+  if (st == RL_NOT_READY && S->wait.deadline <= rl_now()) st = RL_TIMEOUT;
+  if (st != RL_NOT_READY) return select_finish(L, S, st);
+  lua_pushnil(L);
+  return 1;
+}
+
+void rl_open_select(lua_State *L, rl_state *S) {
+  static const luaL_Reg functions[] = {{"select", rille_select},
+                                       {"select_first", rille_select_first},
+                                       {"try_select", rille_try_select},
+                                       {NULL, NULL}};
+  rl_setfuncs(L, S, functions);
+}

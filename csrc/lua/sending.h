@@ -1,0 +1,22 @@
+/*
+** sending: what `ch:sending(v)` gives: a send case for select, with its value already encoded.
+*/
+#ifndef RL_SENDING_H
+#define RL_SENDING_H
+
+#include "core/chan.h"
+#include "lua/handle.h"
+
+typedef struct rl_sending {
+  rl_edge edge; /* to the channel */
+  rl_msg msg;
+} rl_sending;
+
+/* Pushes an empty one; `fill` takes the message. */
+rl_sending *rl_sending_new(lua_State *L);
+void rl_sending_fill(rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m);
+/* The one at `idx`, or NULL. */
+rl_sending *rl_sending_test(lua_State *L, int idx);
+void rl_sending_open(lua_State *L, rl_state *S);
+
+#endif

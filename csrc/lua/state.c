@@ -1,0 +1,279 @@
+/*
+** state: the record of each Lua state, and how a task's state is made: the standard libraries, with
+** the few functions replaced that a task must not use as they are, and the module preloaded.
+*/
+#include "lua/state.h"
+
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/runtime.h"
+#include "lua/transfer.h"
+
+static const char state_key = 0;
+static const char module_key = 0;
+
+void rl_nowait_begin(rl_state *S) {
+  S->nowait++;
+}
+
+void rl_nowait_end(rl_state *S) {
+  S->nowait--;
+}
+
+void rl_setfuncs(lua_State *L, rl_state *S, const luaL_Reg *l) {
+  lua_pushlightuserdata(L, S);
+  luaL_setfuncs(L, l, 1);
+}
+
+static void drop_blob(rl_blob **b) {
+  if (*b) rl_blob_release(*b);
+  *b = NULL;
+}
+
+static rl_blob *share_blob(rl_blob *b) {
+  if (b) atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+  return b;
+}
+
+/* What a task inherits */
+
+static const char *package_field(lua_State *L, const char *field, size_t *len) {
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, "package");
+  if (lua_type(L, -1) == LUA_TTABLE)
+    lua_getfield(L, -1, field);
+  else
+    lua_pushnil(L);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, len) : NULL;
+  if (!s) *len = 0;
+  return s ? s : "";
+}
+
+/* Both strings stay on the Lua stack while they are compared. */
+rl_blob *rl_state_paths(lua_State *L, rl_state *S) {
+  size_t np, nc;
+  const char *path = package_field(L, "path", &np), *cpath = package_field(L, "cpath", &nc);
+  rl_blob *b = S->paths;
+  if (!b || b->size != np + nc + 2 || memcmp(b->data, path, np + 1) != 0 ||
+      memcmp(b->data + np + 1, cpath, nc + 1) != 0) {
+    char *both = lua_newuserdatauv(L, np + nc + 2, 0);
+    memcpy(both, path, np + 1);
+    memcpy(both + np + 1, cpath, nc + 1);
+    b = rl_blob_make(both, np + nc + 2, NULL, 0);
+    lua_pop(L, 1);
+    if (!b) luaL_error(L, "not enough memory");
+    drop_blob(&S->paths);
+    S->paths = b;
+  }
+  lua_pop(L, 2);
+  return b;
+}
+
+static bool is_standard(const char *name) {
+  static const char *const names[] = {
+      "_G",       "_VERSION",  "assert",   "collectgarbage", "coroutine",    "debug",  "dofile",
+      "error",    "getmetatable", "io",    "ipairs",         "load",         "loadfile", "math",
+      "next",     "os",        "package",  "pairs",          "pcall",        "print",  "rawequal",
+      "rawget",   "rawlen",    "rawset",   "require",        "select",       "setmetatable",
+      "string",   "table",     "tonumber", "tostring",       "type",         "utf8",   "warn",
+      "xpcall",   NULL};
+  for (int i = 0; names[i]; i++)
+    if (strcmp(names[i], name) == 0) return true;
+  return false;
+}
+
+static unsigned count_globals(lua_State *L, int globals) {
+  unsigned n = 0;
+  for (lua_pushnil(L); lua_next(L, globals); lua_pop(L, 1)) n++;
+  return n;
+}
+
+static rl_blob *collect_globals(lua_State *L, int globals) {
+  luaL_Buffer b;
+  size_t len;
+  lua_newtable(L); /* the names; values of the buffer must lie above what lua_next needs */
+  int key = lua_gettop(L);
+  lua_pushnil(L);
+  unsigned n = 0;
+  while (lua_next(L, globals)) {
+    lua_pop(L, 1);
+    if (lua_type(L, -1) != LUA_TSTRING || is_standard(lua_tostring(L, -1))) continue;
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, key, ++n);
+  }
+  luaL_buffinit(L, &b);
+  for (unsigned i = 1; i <= n; i++) {
+    lua_rawgeti(L, key, i);
+    luaL_addvalue(&b);
+    luaL_addchar(&b, '\0');
+  }
+  luaL_pushresult(&b);
+  const char *s = lua_tolstring(L, -1, &len);
+  rl_blob *names = len ? rl_blob_make(s, len, NULL, 0) : NULL;
+  lua_settop(L, key - 1);
+  return names;
+}
+
+/* The names are gathered anew only when the number of globals has changed: they serve a hint. */
+rl_blob *rl_state_globals(lua_State *L, rl_state *S) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  int globals = lua_gettop(L);
+  unsigned n = count_globals(L, globals);
+  if (n != S->nglobals) {
+    rl_blob *names = collect_globals(L, globals);
+    drop_blob(&S->own_globals);
+    S->own_globals = names;
+    S->nglobals = n;
+  }
+  lua_settop(L, globals - 1);
+  return S->own_globals;
+}
+
+/* Making and closing */
+
+static void record_init(rl_state *S, rl_task *t, rl_program *p) {
+  memset(S, 0, sizeof *S);
+  S->task = t;
+  S->program = p;
+  S->parkable = true;
+  rl_wait_open(S);
+}
+
+static void attach(lua_State *L, rl_state *S) {
+  S->L = S->running = L;
+  lua_pushlightuserdata(L, S);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+  rl_handle_open(L);
+  rl_transfer_open(L, S);
+}
+
+rl_state *rl_state_of(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+  rl_state *S = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (S) return S;
+  S = malloc(sizeof *S); /* never freed: finalizers may still call us after the runtime's end */
+  rl_program *p = S ? rl_program_make() : NULL;
+  if (!p) {
+    free(S);
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  record_init(S, NULL, p);
+  p->binding = S;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  lua_State *main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  attach(L, S);
+  S->L = S->running = main;
+  rl_runtime_anchor(L, S);
+  return S;
+}
+
+rl_state *rl_state_make(rl_task *t, rl_blob *paths, rl_blob *globals, size_t memory_cap) {
+  rl_state *S = malloc(sizeof *S);
+  if (!S) return NULL;
+  record_init(S, t, t->program);
+  S->paths = share_blob(paths);
+  S->globals = share_blob(globals);
+  S->memory_cap = memory_cap;
+  return S;
+}
+
+static void *allocate(void *ud, void *ptr, size_t old, size_t size) {
+  rl_state *S = ud;
+  if (!ptr) old = 0;
+  if (S->memory_cap && size > old && S->memory + (size - old) > S->memory_cap) return NULL;
+  if (size == 0) {
+    free(ptr);
+    S->memory -= old;
+    return NULL;
+  }
+  void *p = realloc(ptr, size);
+  if (p) S->memory = S->memory - old + size;
+  return p;
+}
+
+static void set_paths(lua_State *L, rl_blob *b) {
+  const char *path = (const char *)b->data;
+  lua_getglobal(L, "package");
+  lua_pushstring(L, path);
+  lua_setfield(L, -2, "path");
+  lua_pushstring(L, path + strlen(path) + 1);
+  lua_setfield(L, -2, "cpath");
+  lua_getfield(L, -1, "preload");
+  lua_pushcfunction(L, luaopen_rille_core);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "rille");
+  lua_setfield(L, -2, "rille.core");
+  lua_pop(L, 2);
+}
+
+/* States made in the same second at the same address would draw the same numbers. */
+static void seed_random(lua_State *L) {
+  lua_getglobal(L, "math");
+  lua_getfield(L, -1, "randomseed");
+  lua_pushinteger(L, (lua_Integer)rl_random(UINT32_MAX) << 32 | rl_random(UINT32_MAX));
+  lua_call(L, 1, 0);
+  lua_pop(L, 1);
+}
+
+static int open_libraries(lua_State *L) {
+  rl_state *S = lua_touserdata(L, 1);
+  lua_CFunction *entry = lua_touserdata(L, 2);
+  luaL_openlibs(L);
+  set_paths(L, S->paths);
+  seed_random(L);
+  attach(L, S);
+  rl_open_coroutine(L, S);
+  rl_open_process(L, S);
+  lua_pushlightuserdata(L, S);
+  lua_pushcclosure(L, *entry, 1);
+  return 1;
+}
+
+bool rl_state_begin(rl_state *S, lua_CFunction main) {
+  lua_State *L = lua_newstate(allocate, S);
+  if (!L) return false;
+  lua_pushcfunction(L, open_libraries);
+  lua_pushlightuserdata(L, S);
+  lua_pushlightuserdata(L, &main);
+  S->L = L;
+  return lua_pcall(L, 2, 1, 0) == LUA_OK;
+}
+
+void rl_state_close(rl_state *S) {
+  if (S->task) S->task->binding = NULL;
+  if (S->L) lua_close(S->L);
+  rl_wait_close(S);
+  drop_blob(&S->paths);
+  drop_blob(&S->globals);
+  drop_blob(&S->own_globals);
+  free(S);
+}
+
+void rl_state_discard(void *S) {
+  rl_state_close(S);
+}
+
+/* The module */
+
+int luaopen_rille_core(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
+  rl_state *S = rl_state_of(L);
+  lua_newtable(L);
+  rl_open_chan(L, S);
+  rl_open_select(L, S);
+  rl_open_done(L, S);
+  rl_open_task(L, S);
+  rl_open_time(L, S);
+  rl_open_notify(L, S);
+  rl_open_runtime(L, S);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+  return 1;
+}

@@ -1,0 +1,76 @@
+/*
+** state: what the binding knows of one Lua state, a main program's or a task's. Every C function of
+** ours has it as its first upvalue.
+*/
+#ifndef RL_STATE_H
+#define RL_STATE_H
+
+#include "core/task.h"
+#include "lua/handle.h"
+#include "lua/wait.h"
+
+struct rl_state {
+  rl_holder holder;     /* the handles of this state */
+  lua_State *L;         /* its main thread */
+  rl_task *task;        /* NULL: a main program */
+  rl_program *program;
+  rl_wait wait;         /* the one wait this state can be in */
+  lua_State *running;   /* the coroutine our `resume` runs, or L */
+  bool parkable;        /* everything below `running` can yield */
+  bool parking;         /* the yield under way parks the task */
+  bool requeue;         /* the yield under way only gives up the turn */
+  bool over;            /* a main program whose runtime has ended */
+  int nowait;           /* > 0: inside a function that must not wait */
+  const void *mt[RL_H_TYPES]; /* our metatables, to compare */
+  rl_blob *paths;       /* package.path and package.cpath, each with its zero */
+  rl_blob *globals;     /* names of the starter's globals beyond the usual ones, or NULL */
+  rl_blob *own_globals; /* the same of this state, made when it starts a task */
+  unsigned nglobals;    /* how many globals there were then */
+  size_t memory, memory_cap; /* bytes in use and allowed; the cap is 0 without one */
+};
+
+/* The state of a running C function of ours. */
+static inline rl_state *rl_self(lua_State *L) {
+  return (rl_state *)lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* The state record of L, made when missing (a main program). Raises out of memory. */
+rl_state *rl_state_of(lua_State *L);
+/* The record for task `t`, still without a Lua state; shares the blobs. NULL: out of memory. */
+rl_state *rl_state_make(rl_task *t, rl_blob *paths, rl_blob *globals, size_t memory_cap);
+/* Opens its Lua state with the standard libraries and pushes `main`. False: out of memory. */
+bool rl_state_begin(rl_state *S, lua_CFunction main);
+/* Closes the Lua state, if any, and frees the record. */
+void rl_state_close(rl_state *S);
+void rl_state_discard(void *S);
+
+/* What go hands to the new state: S owns the blobs; the second may be NULL. */
+rl_blob *rl_state_paths(lua_State *L, rl_state *S);
+rl_blob *rl_state_globals(lua_State *L, rl_state *S);
+
+/* Around calls of functions that must not wait. */
+void rl_nowait_begin(rl_state *S);
+void rl_nowait_end(rl_state *S);
+
+/* Sets functions with the state as first upvalue into the table on top. */
+void rl_setfuncs(lua_State *L, rl_state *S, const luaL_Reg *l);
+
+/* Each makes its part: functions into the module table on top of the stack, metatables. */
+void rl_open_chan(lua_State *L, rl_state *S);
+void rl_open_select(lua_State *L, rl_state *S);
+void rl_open_done(lua_State *L, rl_state *S);
+void rl_open_task(lua_State *L, rl_state *S);
+void rl_open_time(lua_State *L, rl_state *S);
+void rl_open_notify(lua_State *L, rl_state *S);
+void rl_open_runtime(lua_State *L, rl_state *S);
+/* What can be done with a channel that is only received from. */
+extern const luaL_Reg rl_chan_receiving[];
+/* Replacements for library functions that a task must not use as they are. */
+void rl_open_coroutine(lua_State *L, rl_state *S);
+void rl_open_process(lua_State *L, rl_state *S);
+
+int rl_done_after(lua_State *L); /* done:after */
+
+__attribute__((visibility("default"))) int luaopen_rille_core(lua_State *L);
+
+#endif

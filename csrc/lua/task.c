@@ -1,0 +1,483 @@
+/*
+** task: starting, running and joining tasks. A worker calls `run`: it resumes the task's Lua state
+** until that has parked, given up its turn, or ended.
+*/
+#include "core/task.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/after.h"
+#include "lua/state.h"
+#include "lua/transfer.h"
+
+/* Running */
+
+/* The names of globals that the starter has, separated by zeros. */
+static bool starter_has(rl_state *S, const char *name, size_t len) {
+  rl_blob *g = S->globals;
+  for (size_t i = 0; g && i < g->size; i += strlen((const char *)g->data + i) + 1) {
+    const char *known = (const char *)g->data + i;
+    if (strlen(known) == len && memcmp(known, name, len) == 0) return true;
+  }
+  return false;
+}
+
+/* Lua's messages on nil globals end in "(global 'name')". Adds a note when the starter has it. */
+static void note_global(lua_State *L, rl_state *S) {
+  static const char mark[] = "(global '";
+  const char *msg = lua_tostring(L, 1), *name = strstr(msg, mark), *end;
+  if (!name || !(end = strchr(name += sizeof mark - 1, '\''))) return;
+  if (!starter_has(S, name, (size_t)(end - name))) return;
+  lua_pushvalue(L, 1);
+  lua_pushliteral(L, "\nnote: the task's starter has a global '");
+  lua_pushlstring(L, name, (size_t)(end - name));
+  lua_pushliteral(L, "', but globals stay behind: pass it as an argument or capture it as a local");
+  lua_concat(L, 4);
+  lua_replace(L, 1);
+}
+
+static int on_error(lua_State *L) {
+  rl_state *S = rl_self(L);
+  lua_settop(L, 1);
+  if (lua_type(L, 1) == LUA_TSTRING) note_global(L, S);
+  luaL_traceback(L, L, NULL, 1);
+  free(S->task->traceback);
+  S->task->traceback = strdup(lua_tostring(L, -1));
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int body_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  return lua_gettop(L);
+}
+
+/* Decodes the call and makes it. */
+static int body(lua_State *L) {
+  rl_state *S = rl_self(L);
+  int n = rl_receive(L, S, &S->task->call);
+  if (lua_type(L, 1) == LUA_TSTRING) {
+    lua_getglobal(L, "require");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    if (lua_type(L, -1) != LUA_TFUNCTION)
+      return luaL_error(L, "module '%s' yields no function", lua_tostring(L, 1));
+    lua_replace(L, 1);
+  }
+  lua_callk(L, n - 1, LUA_MULTRET, 0, body_done);
+  return body_done(L, LUA_OK, 0);
+}
+
+static int main_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  lua_pushboolean(L, status == LUA_OK || status == LUA_YIELD);
+  lua_replace(L, 1); /* the handler's place: did it go well? */
+  return lua_gettop(L);
+}
+
+static int task_main(lua_State *L) {
+  rl_state *S = rl_self(L);
+  lua_pushlightuserdata(L, S);
+  lua_pushcclosure(L, on_error, 1);
+  lua_pushlightuserdata(L, S);
+  lua_pushcclosure(L, body, 1);
+  return main_done(L, lua_pcallk(L, 0, LUA_MULTRET, 1, 0, main_done), 0);
+}
+
+/* Ending */
+
+/* These are called outside any protection of Lua's, so they go through call_with: it allocates
+   nothing itself. Their first argument is the state record. */
+
+static int encode_results(lua_State *L) {
+  rl_state *S = lua_touserdata(L, 1);
+  rl_encode_results(L, S, 2, lua_gettop(L) - 1, &S->task->outcome);
+  return 0;
+}
+
+static int encode_error(lua_State *L) {
+  rl_state *S = lua_touserdata(L, 1);
+  rl_encode(L, S, 2, "error", &S->task->outcome);
+  return 0;
+}
+
+static int encode_text(lua_State *L) {
+  luaL_tolstring(L, 2, NULL);
+  lua_replace(L, 2);
+  return encode_error(L);
+}
+
+static int complain(lua_State *L) {
+  rl_state *S = lua_touserdata(L, 1);
+  S->task->complaint = strdup(luaL_tolstring(L, 2, NULL));
+  return 0;
+}
+
+/* Calls f(S, the values from `from` on), protected. On failure the error takes their place. */
+static bool call_with(lua_State *L, rl_state *S, lua_CFunction f, int from) {
+  int n = lua_gettop(L) - from + 1;
+  lua_pushcfunction(L, f);
+  lua_pushlightuserdata(L, S);
+  lua_rotate(L, from, 2);
+  return lua_pcall(L, n + 1, 0, 0) == LUA_OK;
+}
+
+static bool call_with_error(lua_State *L, rl_state *S, lua_CFunction f, int err) {
+  lua_settop(L, err);
+  lua_pushvalue(L, err);
+  return call_with(L, S, f, err + 1);
+}
+
+/* The error is on top. One that cannot cross goes as text. */
+static void fail_with(lua_State *L, rl_state *S) {
+  int err = lua_gettop(L);
+  if (!call_with_error(L, S, complain, err))
+    S->task->complaint = strdup("(an error that cannot be printed)");
+  if (!call_with_error(L, S, encode_error, err)) call_with_error(L, S, encode_text, err);
+}
+
+/* Sets outcome and complaint from what the resume left; true: failed. */
+static bool settle(lua_State *L, rl_state *S, int status) {
+  if (status != LUA_OK) lua_resetthread(L); /* leaves the error on top */
+  lua_checkstack(L, LUA_MINSTACK);
+  if (status == LUA_OK && lua_toboolean(L, 1) && call_with(L, S, encode_results, 2)) return false;
+  fail_with(L, S);
+  return true;
+}
+
+static void finish(rl_task *t, rl_state *S, int status) {
+  bool failed = settle(S->L, S, status);
+  rl_state_close(S); /* finalizers run before anybody sees the task ended */
+  rl_task_end(t, failed);
+}
+
+/* Runs the state until it yields or ends. */
+static void run(rl_fiber *f) {
+  rl_task *t = rl_task_of(f);
+  rl_state *S = t->binding;
+  atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
+  if (!S->L && !rl_state_begin(S, task_main)) {
+    t->complaint = strdup("not enough memory");
+    rl_state_close(S);
+    rl_task_end(t, true);
+    return;
+  }
+  for (;;) {
+    int n;
+    S->parking = S->requeue = false;
+    int status = lua_resume(S->L, NULL, 0, &n);
+    if (status != LUA_YIELD) {
+      finish(t, S, status);
+      return;
+    }
+    if (!S->parking) {
+      atomic_store_explicit(&t->state, RL_RUNNABLE, memory_order_release);
+      rl_sched_requeue(f);
+      return;
+    }
+    rl_count_park();
+    atomic_store_explicit(&t->state, RL_WAITING, memory_order_release);
+    if (rl_waiter_park(&t->waiter)) return;
+    atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
+  }
+}
+
+/* Starting */
+
+typedef struct options {
+  const char *name;
+  size_t memory;
+  bool pinned, daemon;
+} options;
+
+static bool flag(lua_State *L, const char *key) {
+  if (lua_type(L, -1) != LUA_TBOOLEAN)
+    luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a boolean", key));
+  return lua_toboolean(L, -1);
+}
+
+static size_t memory_option(lua_State *L) {
+  int whole;
+  lua_Integer n = lua_tointegerx(L, -1, &whole);
+  if (lua_type(L, -1) != LUA_TNUMBER || !whole || n <= 0)
+    luaL_argerror(L, 1, "option 'memory' must be a number of bytes");
+  return (size_t)n;
+}
+
+static void set_option(lua_State *L, options *o, const char *key) {
+  if (strcmp(key, "name") == 0) {
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_argerror(L, 1, "option 'name' must be a string");
+    o->name = lua_tostring(L, -1); /* stays alive in the table */
+  } else if (strcmp(key, "memory") == 0) {
+    o->memory = memory_option(L);
+  } else if (strcmp(key, "pinned") == 0) {
+    o->pinned = flag(L, key);
+  } else if (strcmp(key, "daemon") == 0) {
+    o->daemon = flag(L, key);
+  } else {
+    luaL_argerror(L, 1, lua_pushfstring(L, "unknown option '%s'", key));
+  }
+}
+
+static void take_options(lua_State *L, options *o) {
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING) luaL_argerror(L, 1, "option names must be strings");
+    set_option(L, o, lua_tostring(L, -2));
+  }
+}
+
+/* "file:line" of the Lua function that called. */
+static void place(lua_State *L, char *buf, size_t size) {
+  lua_Debug ar;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline > 0) {
+      snprintf(buf, size, "%s:%d", ar.short_src, ar.currentline);
+      return;
+    }
+  }
+  snprintf(buf, size, "?");
+}
+
+static void check_function(lua_State *L, int idx) {
+  int type = lua_type(L, idx);
+  if (type != LUA_TFUNCTION && type != LUA_TSTRING)
+    luaL_typeerror(L, idx, "function or module name");
+}
+
+/* A task that is not started, its call encoded: the function at `first` and all above it. Pushes
+   its handle; the caller has a count. */
+static rl_task *make_task(lua_State *L, rl_state *S, int first, const options *o) {
+  char started[LUA_IDSIZE + 16];
+  rl_msg call = {.tag = RL_MSG_NONE};
+  int n = lua_gettop(L) - first + 1;
+  place(L, started, sizeof started);
+  rl_blob *paths = rl_state_paths(L, S), *globals = rl_state_globals(L, S); /* S owns them */
+  rl_handle *h = rl_handle_new(L, RL_H_TASK);
+  rl_encode_call(L, S, first, n, &call);
+  rl_task *t = rl_task_make(S->program, o->name, started, &call);
+  if (!t) {
+    rl_msg_drop(&call);
+    luaL_error(L, "not enough memory");
+  }
+  t->pinned = o->pinned;
+  t->daemon = o->daemon;
+  t->binding = rl_state_make(t, paths, globals, o->memory);
+  t->discard = rl_state_discard;
+  bool made = t->binding != NULL;
+  if (made) rl_retain(&t->end.src.obj);
+  rl_handle_fill(L, S, h, &t->end.src.obj, RL_MAY_JOIN);
+  if (!made) luaL_error(L, "not enough memory"); /* the handle's end will be the task's */
+  return t;
+}
+
+static int rille_go(lua_State *L) {
+  rl_state *S = rl_self(L);
+  options o = {NULL, 0, false, false};
+  int first = lua_istable(L, 1) ? 2 : 1;
+  rl_handle_alive(L, S);
+  if (atomic_load_explicit(&S->program->over, memory_order_acquire))
+    return luaL_error(L, "cannot start a task: the program has ended");
+  if (first == 2) take_options(L, &o);
+  check_function(L, first);
+  rl_task *t = make_task(L, S, first, &o);
+  bool ok = rl_task_start(t, run);
+  rl_release(&t->end.src.obj);
+  return ok ? 1 : luaL_error(L, "cannot start a thread");
+}
+
+/* stop(): the closure's upvalue 2 is a userdata that holds the rl_after. */
+static int after_stop(lua_State *L) {
+  rl_after **a = lua_touserdata(L, lua_upvalueindex(2));
+  lua_pushboolean(L, rl_after_stop(*a));
+  return 1;
+}
+
+static const char stop_type[] = "rille.stop";
+
+static int stop_gc(lua_State *L) {
+  rl_after **a = lua_touserdata(L, 1);
+  if (*a) rl_release(rl_after_object(*a));
+  *a = NULL;
+  return 0;
+}
+
+int rl_done_after(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_done *on = (rl_done *)rl_handle_check(L, S, 1, RL_H_DONE);
+  options o = {NULL, 0, false, false};
+  check_function(L, 2);
+  rl_task *t = make_task(L, S, 2, &o);
+  lua_pushlightuserdata(L, S);
+  rl_after **a = lua_newuserdatauv(L, sizeof *a, 0);
+  *a = NULL;
+  luaL_setmetatable(L, stop_type);
+  lua_pushcclosure(L, after_stop, 2);
+  rl_done_poll(on);
+  *a = rl_after_make(on, t, run);
+  if (*a) return 1;
+  rl_release(&t->end.src.obj);
+  return luaL_error(L, "not enough memory");
+}
+
+/* Handles */
+
+static rl_task *check(lua_State *L, rl_state *S) {
+  return (rl_task *)rl_handle_check(L, S, 1, RL_H_TASK);
+}
+
+static void take(rl_task *t) {
+  atomic_store_explicit(&t->taken, true, memory_order_relaxed);
+}
+
+static bool failed(rl_task *t) {
+  return atomic_load_explicit(&t->state, memory_order_acquire) == RL_FAILED;
+}
+
+/* The task a wait's last case was for. */
+static rl_task *joined(rl_state *S) {
+  return (rl_task *)S->wait.cases[S->wait.n - 1].node.on;
+}
+
+static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
+  if (t->outcome.tag == RL_MSG_NONE || rl_decode(L, S, &t->outcome) == 0)
+    lua_pushstring(L, t->complaint ? t->complaint : "not enough memory");
+}
+
+static int join_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  rl_task *t = joined(S);
+  take(t);
+  lua_pushboolean(L, !failed(t));
+  if (!failed(t)) return 1 + rl_decode(L, S, &t->outcome);
+  push_outcome_error(L, S, t);
+  return 2;
+}
+
+static int await_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S, st)) {
+    rl_push_cut_short(L, S, st);
+    return lua_error(L); /* the cause is on top */
+  }
+  rl_task *t = joined(S);
+  take(t);
+  if (!failed(t)) return rl_decode(L, S, &t->outcome);
+  push_outcome_error(L, S, t);
+  return lua_error(L);
+}
+
+static int wait_end(lua_State *L, rl_finish then) {
+  rl_state *S = rl_self(L);
+  rl_task *t = check(L, S);
+  if (t == S->task) return luaL_argerror(L, 1, "a task cannot wait for itself");
+  rl_wait *W = rl_wait_begin(S, "join");
+  rl_wait_guard(L, S, 2);
+  rl_wait_add(W, RL_CASE_WATCH, &t->end.src);
+  return rl_wait_for(L, S, then);
+}
+
+static int task_join(lua_State *L) {
+  return wait_end(L, join_finish);
+}
+
+static int task_await(lua_State *L) {
+  return wait_end(L, await_finish);
+}
+
+static int task_traceback(lua_State *L) {
+  rl_task *t = check(L, rl_self(L));
+  lua_pushstring(L, rl_task_ended(t) ? t->traceback : NULL);
+  return 1;
+}
+
+static int task_name(lua_State *L) {
+  lua_pushstring(L, check(L, rl_self(L))->name);
+  return 1;
+}
+
+static int task_id(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)check(L, rl_self(L))->id);
+  return 1;
+}
+
+static const char *const state_names[RL_TASK_STATES] = {"runnable", "running", "waiting", "finished",
+                                                        "failed"};
+
+/* What a parked task waits on, as "recv jobs"; read while it is held from outside. */
+static void describe_wait(rl_task *t, char *buf, size_t size) {
+  buf[0] = '\0';
+  if (!rl_waiter_inspect(&t->waiter)) return;
+  rl_wait *W = &((rl_state *)t->binding)->wait;
+  rl_case *c = W->n > 0 ? &W->cases[W->n - 1] : NULL;
+  const char *name = NULL;
+  if (c && strcmp(W->op, "select") != 0 && c->node.on)
+    name = c->op == RL_CASE_WATCH ? ((rl_done *)c->node.on)->name : ((rl_chan *)c->node.on)->name;
+  snprintf(buf, size, "%s%s%s", W->op, name ? " " : "", name ? name : "");
+  rl_waiter_release(&t->waiter);
+}
+
+static int task_status(lua_State *L) {
+  rl_task *t = check(L, rl_self(L));
+  char on[128];
+  rl_task_state s = rl_task_status(t);
+  lua_pushstring(L, state_names[s]);
+  if (s != RL_WAITING) return 1;
+  describe_wait(t, on, sizeof on);
+  if (on[0] == '\0') return 1;
+  lua_pushstring(L, on);
+  return 2;
+}
+
+static int task_tostring(lua_State *L) {
+  rl_task *t = check(L, rl_self(L));
+  lua_pushfstring(L, "task %I \"%s\" (%s)", (LUAI_UACINT)t->id, t->name,
+                  state_names[rl_task_status(t)]);
+  return 1;
+}
+
+/* The running task */
+
+static int rille_self(lua_State *L) {
+  rl_state *S = rl_self(L);
+  if (S->task)
+    rl_handle_push(L, S, &S->task->end.src.obj, RL_MAY_JOIN);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int nothing_k(lua_State *L, int status, lua_KContext ctx) {
+  (void)L;
+  (void)status;
+  (void)ctx;
+  return 0;
+}
+
+static int rille_yield(lua_State *L) {
+  rl_state *S = rl_self(L);
+  if (!rl_can_park(L, S)) {
+    sched_yield();
+    return 0;
+  }
+  S->requeue = true;
+  return lua_yieldk(L, 0, 0, nothing_k);
+}
+
+void rl_open_task(lua_State *L, rl_state *S) {
+  static const luaL_Reg methods[] = {
+      {"join", task_join},     {"await", task_await},         {"traceback", task_traceback},
+      {"name", task_name},     {"id", task_id},               {"status", task_status},
+      {"__tostring", task_tostring}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"go", rille_go}, {"self", rille_self}, {"yield", rille_yield}, {NULL, NULL}};
+  static const luaL_Reg stop_methods[] = {{"__gc", stop_gc}, {NULL, NULL}};
+  rl_handle_class(L, S, RL_H_TASK, methods);
+  rl_setfuncs(L, S, functions);
+  luaL_newmetatable(L, stop_type);
+  rl_setfuncs(L, S, stop_methods);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,31 @@
+/*
+** transfer: Lua values to messages and back. Encoding happens before any lock is taken and raises
+** before anything was sent; decoding happens after the message was received.
+*/
+#ifndef RL_TRANSFER_H
+#define RL_TRANSFER_H
+
+#include "core/msg.h"
+#include "lua/handle.h"
+
+/* Encodes the value at `idx` into the empty message `out`. Raises, with `out` still empty and
+   nothing held, when it cannot cross: "cannot send coroutine at value.jobs[3].co"; `root` is how
+   the path starts: "value", "cause", "error", "values", "reason". */
+void rl_encode(lua_State *L, rl_state *S, int idx, const char *root, rl_msg *out);
+
+/* Encodes the `n` values from `first` on as one message. The paths start with "result 1" and so on. */
+void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
+
+/* Encodes a function (or module name) at `first` and the n-1 arguments behind it, as one message. The
+   paths start with "upvalue 'name'" for the function's upvalues, "argument 2" for the arguments. */
+void rl_encode_call(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
+
+/* Pushes what `m` holds and returns how many values that is; `m` stays as it is. May raise (out of
+   memory, a `require` or a rebuilding function that fails). */
+int rl_decode(lua_State *L, rl_state *S, const rl_msg *m);
+
+/* Prepares a state for transfer (called once, before any of the above). `home` is true for a main
+   state. */
+void rl_transfer_open(lua_State *L, rl_state *S);
+
+#endif

@@ -1,0 +1,305 @@
+/*
+** wait: park where Lua can yield, block the thread where it cannot. Nothing of Lua's allocates or
+** raises between the moment the wait is published and the moment the task has yielded.
+**
+** A task parks when it runs on the coroutine chain our own `resume` built and every link can yield:
+** lua_isyieldable alone does not see a C call below the current coroutine.
+*/
+#include "lua/wait.h"
+
+#include <math.h>
+
+#include "lua/state.h"
+#include "lua/transfer.h"
+
+static rl_state *of_timer(rl_timer *t) {
+  return (rl_state *)(void *)((char *)t - offsetof(rl_state, wait.timer));
+}
+
+static bool claim_deadline(rl_timer *t) {
+  return rl_waiter_claim(of_timer(t)->wait.waiter, RL_TIMEOUT, NULL);
+}
+
+static void wake_deadline(rl_timer *t, rl_wakes *ws) {
+  rl_wakes_add(ws, of_timer(t)->wait.waiter);
+}
+
+void rl_wait_open(rl_state *S) {
+  rl_wait *W = &S->wait;
+  rl_waiter_open(&W->own);
+  W->waiter = S->task ? &S->task->waiter : &W->own;
+  W->cases = W->inl;
+  W->n = 0;
+  rl_timer_init(&W->timer, claim_deadline, wake_deadline);
+}
+
+void rl_wait_close(rl_state *S) {
+  rl_waiter_close(&S->wait.own);
+}
+
+rl_wait *rl_wait_begin(rl_state *S, const char *op) {
+  rl_wait *W = &S->wait;
+  W->op = op;
+  W->cases = W->inl;
+  W->n = 0;
+  W->deadline = INFINITY;
+  W->guarded = false;
+  W->choice = RL_ORDERED;
+  return W;
+}
+
+rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on) {
+  rl_case *c = &W->cases[W->n++];
+  rl_case_set(c, op, on);
+  return c;
+}
+
+double rl_deadline_at(lua_State *L, int idx) {
+  double s = lua_tonumber(L, idx);
+  luaL_argcheck(L, !isnan(s), idx, "number of seconds expected, got nan");
+  return s <= 0 ? 0 : rl_now() + s;
+}
+
+static int guard_error(lua_State *L, rl_state *S, int idx) {
+  if (rl_handle_as(L, S, idx, RL_H_CANCEL))
+    return luaL_argerror(L, idx, "done expected, got cancel (put the call that makes it in parentheses)");
+  return rl_type_error(L, S, idx, "done, channel, task, timer or number");
+}
+
+void rl_wait_guard(lua_State *L, rl_state *S, int idx) {
+  rl_wait *W = &S->wait;
+  if (lua_isnoneornil(L, idx)) return;
+  if (lua_type(L, idx) == LUA_TNUMBER) {
+    W->deadline = rl_deadline_at(L, idx);
+    return;
+  }
+  rl_handle *h = rl_handle_test(L, S, idx);
+  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) guard_error(L, S, idx);
+  rl_object *o = h->edge.ref.to;
+  rl_wait_add(W, o->kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, (rl_source *)o);
+  W->guarded = true;
+}
+
+void rl_wait_drop_unsent(rl_wait *W) {
+  for (unsigned i = 0; i < W->n; i++)
+    if (W->cases[i].op == RL_CASE_SEND) rl_msg_drop(&W->cases[i].msg);
+}
+
+static int conclude(lua_State *L, rl_state *S, rl_status st) {
+  rl_wait_drop_unsent(&S->wait);
+  return S->wait.finish(L, S, st);
+}
+
+static int complete(lua_State *L, rl_state *S) {
+  rl_wait *W = &S->wait;
+  if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
+  rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
+  if (st != RL_INTERRUPTED) return conclude(L, S, st);
+  rl_wait_drop_unsent(W);
+  return luaL_error(L, "interrupted: the program has ended");
+}
+
+static int resumed(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  return complete(L, rl_self(L));
+}
+
+bool rl_can_park(lua_State *L, rl_state *S) {
+  return S->task && L == S->running && S->parkable && lua_isyieldable(L);
+}
+
+static void arm(rl_state *S, bool park) {
+  if (park)
+    rl_waiter_fiber(S->wait.waiter, &S->task->fiber);
+  else
+    rl_waiter_thread(S->wait.waiter);
+}
+
+/* Takes a published wait back. False: it is decided already, and its wake will come. */
+static bool give_up(rl_wait *W) {
+  if (!rl_waiter_claim(W->waiter, RL_INTERRUPTED, NULL)) return false;
+  if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
+  rl_select_withdraw(W->cases, W->n, NULL);
+  return true;
+}
+
+/* A signal handler (the interpreter's for Ctrl-C) has set a hook on the main thread. */
+typedef struct hooked {
+  lua_State *L;
+  lua_Hook before;
+} hooked;
+
+static bool hook_set(void *ud) {
+  hooked *h = ud;
+  lua_Hook now = lua_gethook(h->L);
+  return now && now != h->before;
+}
+
+static int nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+/* A coroutine does not see the hook of the main thread: it is called for it. */
+static int call_main_hook(lua_State *L) {
+  lua_Debug ar = {.event = LUA_HOOKCOUNT};
+  lua_Hook hook = lua_gethook(rl_self(L)->L);
+  if (hook) hook(L, &ar);
+  return 0;
+}
+
+/* Lets the hook raise what it has to raise; the wait was taken back. */
+static void run_hook(lua_State *L, rl_state *S) {
+  lua_pushlightuserdata(L, S);
+  lua_pushcclosure(L, L == S->L ? nothing : call_main_hook, 1);
+  if (lua_pcall(L, 0, 0, 0) == LUA_OK) return;
+  lua_sethook(S->L, NULL, 0, 0);
+  rl_wait_drop_unsent(&S->wait);
+  lua_error(L);
+}
+
+/* Blocks the main program's thread. True: woken; false: a hook ran and the wait was taken back. */
+static bool block_main(lua_State *L, rl_state *S) {
+  hooked h = {S->L, lua_gethook(S->L)};
+  if (rl_waiter_block(S->wait.waiter, hook_set, &h)) return true;
+  if (!give_up(&S->wait)) return rl_waiter_block(S->wait.waiter, NULL, NULL);
+  run_hook(L, S);
+  return false;
+}
+
+static void block_task(rl_state *S) {
+  atomic_store_explicit(&S->task->state, RL_WAITING, memory_order_release);
+  rl_sched_block();
+  rl_waiter_block(S->wait.waiter, NULL, NULL);
+  rl_sched_unblock();
+  atomic_store_explicit(&S->task->state, RL_RUNNING, memory_order_release);
+}
+
+void rl_may_wait(lua_State *L, rl_state *S) {
+  if (lua_gc(L, LUA_GCISRUNNING) == -1) luaL_error(L, "cannot wait in a finalizer");
+  if (S->nowait > 0) luaL_error(L, "cannot wait while a value is transferred");
+}
+
+static bool must_not_wait(lua_State *L, rl_state *S) {
+  return S->nowait > 0 || lua_gc(L, LUA_GCISRUNNING) == -1;
+}
+
+/* A wait that is published but may not be waited: taken back, unless it was decided meanwhile. */
+static void refuse(lua_State *L, rl_state *S) {
+  if (!give_up(&S->wait)) {
+    rl_waiter_block(S->wait.waiter, NULL, NULL);
+    return;
+  }
+  rl_wait_drop_unsent(&S->wait);
+  rl_may_wait(L, S);
+}
+
+static rl_status no_timer(lua_State *L, rl_state *S) {
+  if (!give_up(&S->wait)) return RL_PARK;
+  rl_wait_drop_unsent(&S->wait);
+  luaL_error(L, "cannot arm a timer: no memory or no thread");
+  return RL_NO_MEMORY;
+}
+
+rl_status rl_wait_try(rl_state *S) {
+  rl_wait *W = &S->wait;
+  return rl_select(NULL, W->cases, W->n, (rl_choice)W->choice, &W->won);
+}
+
+/* Begins the wait. RL_PARK: published, with its deadline armed. */
+static rl_status publish(lua_State *L, rl_state *S, bool park) {
+  rl_wait *W = &S->wait;
+  bool late = W->deadline != INFINITY && W->deadline <= rl_now();
+  arm(S, park);
+  rl_status st = rl_select(late ? NULL : W->waiter, W->cases, W->n, (rl_choice)W->choice, &W->won);
+  if (late && st == RL_NOT_READY) {
+    W->won = W->n;
+    return RL_TIMEOUT;
+  }
+  if (st == RL_PARK && W->deadline != INFINITY && !rl_timer_set(&W->timer, W->deadline))
+    return no_timer(L, S);
+  return st;
+}
+
+int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
+  rl_wait *W = &S->wait;
+  W->finish = finish;
+  for (;;) {
+    bool refused = must_not_wait(L, S), park = !refused && rl_can_park(L, S);
+    rl_status st = publish(L, S, park);
+    if (st != RL_PARK) return conclude(L, S, st);
+    if (park) {
+      S->parking = true;
+      return lua_yieldk(L, 0, 0, resumed);
+    }
+    if (refused) {
+      refuse(L, S);
+      return complete(L, S);
+    }
+    rl_count_park();
+    if (S->task) block_task(S);
+    if (S->task || block_main(L, S)) return complete(L, S);
+  }
+}
+
+typedef struct received {
+  rl_state *S;
+  rl_msg *m;
+} received;
+
+static int decode_protected(lua_State *L) {
+  received *r = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  return rl_decode(L, r->S, r->m);
+}
+
+int rl_receive(lua_State *L, rl_state *S, rl_msg *m) {
+  rl_msg held;
+  rl_msg_move(&held, m);
+  if (held.tag >= RL_MSG_INLINE) return rl_decode(L, S, &held);
+  int top = lua_gettop(L);
+  received r = {S, &held};
+  lua_pushcfunction(L, decode_protected);
+  lua_pushlightuserdata(L, &r);
+  int failed = lua_pcall(L, 1, LUA_MULTRET, 0);
+  rl_msg_drop(&held);
+  if (failed) lua_error(L);
+  return lua_gettop(L) - top;
+}
+
+void rl_push_fired(lua_State *L, rl_state *S, rl_done *d) {
+  lua_pushstring(L, rl_why_text(d->why));
+  if (d->cause.tag == RL_MSG_NONE)
+    lua_pushvalue(L, -1);
+  else
+    rl_decode(L, S, &d->cause);
+}
+
+void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
+  if (c->op == RL_CASE_WATCH) {
+    rl_push_fired(L, S, (rl_done *)c->node.on);
+    return;
+  }
+  bool timed = ((rl_chan *)c->node.on)->timed;
+  lua_pushstring(L, rl_why_text(timed ? RL_DEADLINE : RL_CANCELED));
+  if (st == RL_OK && !timed)
+    rl_receive(L, S, &c->msg);
+  else
+    lua_pushvalue(L, -1);
+}
+
+bool rl_wait_cut_short(rl_state *S, rl_status st) {
+  return st == RL_TIMEOUT || (S->wait.guarded && S->wait.won == 0);
+}
+
+int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st) {
+  lua_pushnil(L);
+  if (st == RL_TIMEOUT) {
+    lua_pushstring(L, rl_why_text(RL_DEADLINE));
+    lua_pushvalue(L, -1);
+  } else {
+    rl_push_case_fired(L, S, &S->wait.cases[0], st);
+  }
+  return 3;
+}

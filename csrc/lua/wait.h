@@ -1,0 +1,68 @@
+/*
+** wait: from a Lua call to a core wait and back. A function of ours describes its wait in the state's
+** one rl_wait, then returns rl_wait_for(...): which lets a ready case happen at once, or parks the
+** task by yielding, or blocks the OS thread where Lua cannot yield; and ends in `finish`.
+*/
+#ifndef RL_WAIT_H
+#define RL_WAIT_H
+
+#include "core/select.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+typedef struct rl_state rl_state;
+
+/* Pushes the results of a wait that ended with `st`; S->wait.won tells which case. */
+typedef int (*rl_finish)(lua_State *L, rl_state *S, rl_status st);
+
+typedef struct rl_wait {
+  rl_waiter own;      /* a main program's */
+  rl_waiter *waiter;  /* own, or the task's */
+  rl_timer timer;     /* for the deadline */
+  double deadline;    /* INFINITY: none */
+  rl_case *cases;     /* inl, or a userdata on the Lua stack */
+  rl_case inl[2];
+  unsigned n, won;
+  bool guarded;       /* case 0 is the optional done */
+  uint8_t choice;     /* an rl_choice */
+  bool named;         /* select's: the cases came in a table */
+  unsigned timeout;   /* select's: the case that stands for the deadline */
+  const char *op;     /* what it is called in reports */
+  rl_finish finish;
+} rl_wait;
+
+void rl_wait_open(rl_state *S);
+void rl_wait_close(rl_state *S);
+
+/* Begins to describe a wait; then guard and cases are added, then it is waited. */
+rl_wait *rl_wait_begin(rl_state *S, const char *op);
+/* The optional `done` at `idx`: a done, channel, task, timer or number. Raises on others. It becomes
+   case 0, or the deadline. */
+void rl_wait_guard(lua_State *L, rl_state *S, int idx);
+rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on);
+int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish);
+/* The same without waiting; the caller drops unsent messages. */
+rl_status rl_wait_try(rl_state *S);
+void rl_wait_drop_unsent(rl_wait *W);
+
+/* A number of seconds from now at `idx` as a deadline; raises on nan. */
+double rl_deadline_at(lua_State *L, int idx);
+
+/* Decodes and drops `m`; returns the number of values pushed. May raise; `m` is dropped in any case. */
+int rl_receive(lua_State *L, rl_state *S, rl_msg *m);
+
+/* When the guard or the deadline has ended a wait: pushes nil, error, cause. */
+bool rl_wait_cut_short(rl_state *S, rl_status st);
+int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st);
+/* Pushes error and cause of a fired done: two values. */
+void rl_push_fired(lua_State *L, rl_state *S, rl_done *d);
+/* The same for the case of a wait on whatever stands for a done. */
+void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st);
+
+/* Can a wait in L park the task (rather than block its thread)? */
+bool rl_can_park(lua_State *L, rl_state *S);
+/* Raises when a wait is not allowed here. */
+void rl_may_wait(lua_State *L, rl_state *S);
+
+#endif

@@ -1,0 +1,73 @@
+rockspec_format = "3.0"
+package = "rille"
+version = "scm-1"
+
+source = {
+  url = "git+https://github.com/rille/rille.git",
+}
+
+description = {
+  summary = "Go's concurrency for Lua: tasks on native threads, channels, select, cancellation",
+  detailed = [[
+    Tasks that run in parallel on native threads and cost only memory while they wait,
+    channels, select, done (cancellation from a parent to everything it started) and
+    or-channels, as in Go. Plain Lua 5.4, no dependency but pthreads.
+  ]],
+  homepage = "https://github.com/rille/rille",
+  license = "MIT",
+  labels = { "concurrency", "threads", "channels", "cancellation" },
+}
+
+supported_platforms = { "linux" }
+
+dependencies = {
+  "lua >= 5.4, < 5.5",
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    rille = "lua/rille/init.lua",
+    ["rille.core"] = {
+      sources = {
+        "csrc/core/after.c",
+        "csrc/core/any.c",
+        "csrc/core/chan.c",
+        "csrc/core/done.c",
+        "csrc/core/lock.c",
+        "csrc/core/msg.c",
+        "csrc/core/notify.c",
+        "csrc/core/object.c",
+        "csrc/core/sched.c",
+        "csrc/core/select.c",
+        "csrc/core/task.c",
+        "csrc/core/ticker.c",
+        "csrc/core/timer.c",
+        "csrc/core/waiter.c",
+        "csrc/lua/chan.c",
+        "csrc/lua/coroutine.c",
+        "csrc/lua/done.c",
+        "csrc/lua/handle.c",
+        "csrc/lua/notify.c",
+        "csrc/lua/process.c",
+        "csrc/lua/runtime.c",
+        "csrc/lua/select.c",
+        "csrc/lua/sending.c",
+        "csrc/lua/state.c",
+        "csrc/lua/task.c",
+        "csrc/lua/time.c",
+        "csrc/lua/transfer.c",
+        "csrc/lua/transfer_class.c",
+        "csrc/lua/transfer_decode.c",
+        "csrc/lua/transfer_encode.c",
+        "csrc/lua/transfer_names.c",
+        "csrc/lua/transfer_path.c",
+        "csrc/lua/wait.c",
+      },
+      incdirs = { "csrc" },
+      defines = { "_GNU_SOURCE" },
+      libraries = { "pthread" },
+    },
+  },
+  copy_directories = { "docs", "examples" },
+}
