@@ -38,11 +38,6 @@ void rl_msg_drop(rl_msg *m) {
     rl_release(m->u.ref.to);
 }
 
-void rl_msg_move(rl_msg *to, rl_msg *from) {
-  *to = *from;
-  from->tag = RL_MSG_NONE;
-}
-
 void rl_msg_share(rl_msg *to, const rl_msg *from) {
   *to = *from;
   if (to->tag == RL_MSG_BLOB)

@@ -48,7 +48,10 @@ void rl_blob_release(rl_blob *b);
 /* Empties `m`, releasing what it holds. */
 void rl_msg_drop(rl_msg *m);
 /* Moves: `from` is empty afterwards, `to` must be empty. */
-void rl_msg_move(rl_msg *to, rl_msg *from);
+static inline void rl_msg_move(rl_msg *to, rl_msg *from) {
+  *to = *from;
+  from->tag = RL_MSG_NONE;
+}
 /* Shares the content: both hold it. */
 void rl_msg_share(rl_msg *to, const rl_msg *from);
 /* Bytes held by all blobs. */

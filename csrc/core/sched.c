@@ -22,6 +22,7 @@ enum {
   RING = 256,         /* fibers in a local queue */
   BATCH = RING / 2,   /* moved at once between queues */
   FAIR = 61,          /* each so many fibers the shared queue comes first */
+  LINE = 1024,        /* each so many the next slot's fiber goes behind the ring's */
   MAX_THREADS = 4096, /* workers, stuck ones included */
   QUIET_TICKS = 8     /* of the monitor with nothing to do, before it sleeps */
 };
@@ -37,7 +38,8 @@ struct worker {
   unsigned head;
   atomic_uint count;
   rl_fiber *ring[RING];
-  atomic_uint turns;         /* odd while a fiber runs */
+  atomic_uint turns;         /* odd while a fiber runs; written by the worker alone */
+  atomic_uint_fast64_t parks; /* likewise */
   atomic_bool stuck;         /* the monitor's verdict, taken back by the worker */
   atomic_uint bell;          /* 1: somebody woke this worker */
   worker *idle_next;         /* S.lock */
@@ -59,8 +61,10 @@ static struct {
   atomic_uint slots;       /* how far `workers` is filled; grows only */
   atomic_uint pinned;
   _Atomic(worker *) workers[MAX_THREADS];
+  _Atomic(void (*)(void)) when_idle;
   atomic_uint monitor;     /* bell of the monitor: 0 asleep, 1 on duty */
   atomic_uint_fast64_t steals;
+  atomic_uint_fast64_t parks; /* of threads that are no workers */
 } S;
 
 static _Thread_local worker *self;
@@ -256,6 +260,12 @@ static bool surplus(void) {
   return running() > atomic_load_explicit(&S.wanted, memory_order_relaxed);
 }
 
+/* Are there threads that would not be needed if all were runnable? */
+static bool extra(void) {
+  return running() + atomic_load_explicit(&S.nidle, memory_order_relaxed) >
+         atomic_load_explicit(&S.wanted, memory_order_relaxed);
+}
+
 /* A worker that leaves hands on what it has. */
 static void give_away(worker *w) {
   rl_fiber *got[BATCH];
@@ -266,7 +276,8 @@ static void give_away(worker *w) {
   if (work_waits()) wake_one();
 }
 
-/* Enters the idle list, sleeps; false: this worker's thread ends. */
+/* Enters the idle list, sleeps; false: this worker's thread ends. A spare one stays up for what waits
+   only if too few are left to come to it. True: it is to look for work, and is counted for that. */
 static bool sleep_idle(worker *w, bool spare) {
   atomic_store_explicit(&w->bell, 0, memory_order_relaxed);
   rl_lock_take(&S.lock);
@@ -274,10 +285,9 @@ static bool sleep_idle(worker *w, bool spare) {
   w->idle_next = S.idle;
   S.idle = w;
   atomic_fetch_add_explicit(&S.nidle, 1, memory_order_acq_rel); /* see wake_one */
-  bool extra = atomic_load_explicit(&S.threads, memory_order_relaxed) >
-               atomic_load_explicit(&S.wanted, memory_order_relaxed);
+  bool dispensable = extra();
   rl_lock_leave(&S.lock);
-  if (!spare && work_waits()) {
+  if (work_waits() && (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed))) {
     rl_lock_take(&S.lock);
     bool here = w->idle;
     if (here) {
@@ -287,11 +297,11 @@ static bool sleep_idle(worker *w, bool spare) {
     rl_lock_leave(&S.lock);
     if (here) return true;
   }
-  double until = extra ? rl_now() + SPARE_TIME : INFINITY;
+  double until = dispensable ? rl_now() + SPARE_TIME : INFINITY;
   while (atomic_load_explicit(&w->bell, memory_order_acquire) == 0)
     if (!rl_futex_wait(&w->bell, 0, until)) {
       rl_lock_take(&S.lock);
-      bool gone = w->idle; /* else somebody is waking it right now */
+      bool gone = w->idle && extra(); /* else somebody is waking it right now, or others went first */
       if (gone) {
         leave_idle(w);
         w->alive = false;
@@ -323,12 +333,24 @@ static rl_fiber *search(worker *w) {
   return NULL;
 }
 
+/* Two fibers that keep waking each other would keep the worker: after a while they stand in line. */
+static void yield_next(worker *w) {
+  rl_fiber *f = ring_count(w) > 0 ? take_next(w) : NULL;
+  if (f) local_push(w, f);
+}
+
 static rl_fiber *find_local(worker *w, unsigned turn) {
   rl_fiber *f;
+  if (turn % LINE == 0) yield_next(w);
   if (turn % FAIR == 0 && (f = shared_pop(w)) != NULL) return f;
   if ((f = take_next(w)) != NULL) return f;
   if (ring_take(w, &f, 1)) return f;
   return shared_pop(w);
+}
+
+static void keep_house(void) {
+  void (*f)(void) = atomic_load_explicit(&S.when_idle, memory_order_acquire);
+  if (f) f();
 }
 
 /* Returns the fiber to run, or NULL when the thread is to end. */
@@ -345,18 +367,29 @@ static rl_fiber *find(worker *w, unsigned turn, bool *looking) {
       end_search(f != NULL);
     }
     if (f) return f;
+    keep_house();
     if (!sleep_idle(w, false)) return NULL;
     *looking = true; /* whoever woke it has counted it */
   }
 }
 
-static void run(worker *w, rl_fiber *f) {
-  atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
-  f->run(f);
-  atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+static void unmark_stuck(worker *w) {
   if (atomic_load_explicit(&w->stuck, memory_order_relaxed) &&
       atomic_exchange_explicit(&w->stuck, false, memory_order_acq_rel))
     atomic_fetch_sub_explicit(&S.nstuck, 1, memory_order_relaxed);
+}
+
+/* The worker is the only writer, so no locked instruction is needed. */
+static void next_turn(worker *w) {
+  unsigned n = atomic_load_explicit(&w->turns, memory_order_relaxed);
+  atomic_store_explicit(&w->turns, n + 1, memory_order_relaxed);
+}
+
+static void run(worker *w, rl_fiber *f) {
+  next_turn(w);
+  f->run(f);
+  next_turn(w);
+  unmark_stuck(w);
 }
 
 static void *worker_main(void *arg) {
@@ -365,7 +398,7 @@ static void *worker_main(void *arg) {
   rl_fiber *f;
   for (unsigned turn = 1; (f = find(w, turn, &looking)) != NULL; turn++) {
     run(w, f);
-    while (surplus()) { /* came back from being stuck: others took over */
+    if (surplus()) { /* came back from being stuck: others took over */
       give_away(w);
       if (!sleep_idle(w, true)) return NULL;
       looking = true;
@@ -404,12 +437,15 @@ static bool add_worker(void) {
 
 /* The monitor */
 
-/* A worker is stuck when it runs the same fiber as at the last look. */
+/* A worker is stuck when it runs the same fiber as at the last look. One that ended its turn at the
+   moment of the verdict could not take it back: the next look does. */
 static void mark_stuck(worker *w) {
   unsigned turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
   if ((turns & 1) && turns == w->seen &&
       !atomic_exchange_explicit(&w->stuck, true, memory_order_acq_rel))
     atomic_fetch_add_explicit(&S.nstuck, 1, memory_order_relaxed);
+  else if (!(turns & 1))
+    unmark_stuck(w);
   w->seen = turns;
 }
 
@@ -452,6 +488,8 @@ static void *monitor_main(void *arg) {
     if (quiet < QUIET_TICKS) continue;
     quiet = 0;
     atomic_store_explicit(&S.monitor, 0, memory_order_seq_cst);
+    /* whoever pushed without seeing this 0 has its push seen after one tick more */
+    rl_futex_wait(&S.monitor, 0, rl_now() + TICK_TIME);
     if (work_waits() || next_waits()) atomic_store_explicit(&S.monitor, 1, memory_order_seq_cst);
     while (atomic_load_explicit(&S.monitor, memory_order_acquire) == 0)
       rl_futex_wait(&S.monitor, 0, INFINITY);
@@ -539,9 +577,11 @@ void rl_sched_ready(rl_fiber *f) {
   } else if (!w) {
     push_shared(f);
   } else {
-    rl_fiber *older = atomic_exchange_explicit(&w->next, f, memory_order_acq_rel);
-    if (older) {
-      local_push(w, older);
+    if (!atomic_load_explicit(&w->next, memory_order_relaxed)) {
+      atomic_store_explicit(&w->next, f, memory_order_release); /* others only ever empty it */
+    } else {
+      rl_fiber *older = atomic_exchange_explicit(&w->next, f, memory_order_acq_rel);
+      if (older) local_push(w, older);
       wake_one();
     }
     call_monitor();
@@ -571,12 +611,27 @@ void rl_sched_block(void) {
 
 void rl_sched_unblock(void) {
   worker *w = self;
-  if (w && atomic_exchange_explicit(&w->stuck, false, memory_order_acq_rel))
-    atomic_fetch_sub_explicit(&S.nstuck, 1, memory_order_relaxed);
+  if (w) unmark_stuck(w);
+}
+
+void rl_sched_when_idle(void (*f)(void)) {
+  atomic_store_explicit(&S.when_idle, f, memory_order_release);
+}
+
+void rl_sched_parked(void) {
+  worker *w = self;
+  if (w)
+    atomic_store_explicit(&w->parks, atomic_load_explicit(&w->parks, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+  else
+    atomic_fetch_add_explicit(&S.parks, 1, memory_order_relaxed);
 }
 
 rl_sched_stats rl_sched_count(void) {
   rl_sched_stats s;
+  s.parks = atomic_load_explicit(&S.parks, memory_order_relaxed);
+  for (unsigned i = 0; i < atomic_load_explicit(&S.slots, memory_order_acquire); i++)
+    s.parks += slot(i) ? atomic_load_explicit(&slot(i)->parks, memory_order_relaxed) : 0;
   s.workers = atomic_load_explicit(&S.threads, memory_order_relaxed);
   s.threads = s.workers + atomic_load_explicit(&S.pinned, memory_order_relaxed);
   s.steals = atomic_load_explicit(&S.steals, memory_order_relaxed);

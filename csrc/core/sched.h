@@ -36,9 +36,15 @@ void rl_sched_requeue(rl_fiber *f);
 void rl_sched_block(void);
 void rl_sched_unblock(void);
 
+/* Runs `f` in a worker that has found nothing to do, before it sleeps: for housekeeping. */
+void rl_sched_when_idle(void (*f)(void));
+
+/* Counts a wait that parks a fiber or blocks the thread. */
+void rl_sched_parked(void);
+
 typedef struct rl_sched_stats {
   unsigned threads, workers;
-  uint64_t steals;
+  uint64_t steals, parks;
 } rl_sched_stats;
 rl_sched_stats rl_sched_count(void);
 

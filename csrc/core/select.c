@@ -6,14 +6,6 @@
 */
 #include "core/select.h"
 
-void rl_case_set(rl_case *c, rl_case_op op, rl_source *on) {
-  c->op = (uint8_t)op;
-  c->node.on = on;
-  c->node.queue = NULL;
-  c->node.msg = &c->msg;
-  c->msg.tag = RL_MSG_NONE;
-}
-
 static rl_chan *chan_of(rl_case *c) {
   return (rl_chan *)c->node.on;
 }

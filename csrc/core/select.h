@@ -20,7 +20,13 @@ typedef struct rl_case {
 typedef enum { RL_RANDOM, RL_ORDERED } rl_choice;
 
 /* `on` is an rl_chan or rl_done (NULL for RL_CASE_NEVER); msg is empty unless set for a send. */
-void rl_case_set(rl_case *c, rl_case_op op, rl_source *on);
+static inline void rl_case_set(rl_case *c, rl_case_op op, rl_source *on) {
+  c->op = (uint8_t)op;
+  c->node.on = on;
+  c->node.queue = NULL;
+  c->node.msg = &c->msg;
+  c->msg.tag = RL_MSG_NONE;
+}
 
 /* Lets at most one case happen. RL_OK, RL_CLOSED or RL_FIRED: `*won` is the case's index. RL_NO_MEMORY: a
    send case's buffer could not grow. If none is ready: with `w` (armed) RL_PARK, and all

@@ -209,13 +209,3 @@ unsigned rl_program_end(rl_program *p) {
   rl_program_each(p, report_ended, NULL);
   return left(p);
 }
-
-static atomic_uint_fast64_t parks;
-
-void rl_count_park(void) {
-  atomic_fetch_add_explicit(&parks, 1, memory_order_relaxed);
-}
-
-uint64_t rl_parks(void) {
-  return atomic_load_explicit(&parks, memory_order_relaxed);
-}

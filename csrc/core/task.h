@@ -76,8 +76,4 @@ unsigned rl_program_interrupt(rl_program *p);
    unwound, and untaken errors reported. Returns how many tasks had to be abandoned. */
 unsigned rl_program_end(rl_program *p);
 
-/* Counts tasks that are blocked or parked, over all programs and time. */
-void rl_count_park(void);
-uint64_t rl_parks(void);
-
 #endif

@@ -72,11 +72,14 @@ void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl
 }
 
 bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won) {
-  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
-  do
+  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire), mine;
+  do {
     if (!(word & RL_W_ARMED) || (word & RL_W_CLAIMED)) return false;
-  while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_CLAIMED,
-                                                memory_order_acq_rel, memory_order_acquire));
+    mine = word | RL_W_CLAIMED;
+    /* parked: nobody but the claimer touches it before it is made to run, so one step does for both */
+    if ((word & RL_W_PARKED) && !(word & RL_W_INSPECTED)) mine |= RL_W_WOKEN;
+  } while (!atomic_compare_exchange_weak_explicit(&w->word, &word, mine, memory_order_acq_rel,
+                                                  memory_order_acquire));
   /* a hook whose owner is being destroyed takes part no more */
   if (w->kind == RL_WAITER_HOOK && !rl_try_retain(w->u.hook.owner)) return false;
   w->status = status;
@@ -117,8 +120,12 @@ static void wake_thread(rl_waiter *w) {
 
 static void wake_fiber(rl_waiter *w) {
   rl_fiber *f = w->u.fiber;
-  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_WOKEN, memory_order_acq_rel);
-  if ((was & RL_W_PARKED) && !(was & RL_W_INSPECTED)) rl_sched_ready(f);
+  unsigned was = atomic_load_explicit(&w->word, memory_order_relaxed);
+  if (!(was & RL_W_WOKEN)) {
+    was = atomic_fetch_or_explicit(&w->word, RL_W_WOKEN, memory_order_acq_rel);
+    if (!(was & RL_W_PARKED) || (was & RL_W_INSPECTED)) return;
+  }
+  rl_sched_ready(f);
 }
 
 static void wake_hook(rl_waiter *w, rl_wakes *more) {
@@ -171,24 +178,31 @@ static bool sleep_futex(rl_waiter *w, double deadline) {
   return true;
 }
 
-/* Between looking and sleeping no signal gets lost: they are let in by ppoll alone. */
+/* The waker saw POLLING: its write comes or has come. Awaits it, so that neither the waiter may go nor
+   a later wait find it. */
+static void await_bell(rl_waiter *w) {
+  struct pollfd p = {.fd = w->eventfd, .events = POLLIN};
+  uint64_t n;
+  while (read(w->eventfd, &n, sizeof n) < 0) poll(&p, 1, -1);
+}
+
+/* Between looking and sleeping no signal gets lost: they are let in by ppoll alone. Afterwards POLLING
+   is off: whoever wakes a wait that is given up, or goes on in the futex, leaves the eventfd alone. */
 static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
   sigset_t all, before;
   if (w->eventfd < 0) w->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (w->eventfd < 0) return sleep_futex(w, INFINITY);
   struct pollfd p = {.fd = w->eventfd, .events = POLLIN};
-  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_POLLING, memory_order_acq_rel);
-  bool stop = false;
+  if (atomic_fetch_or_explicit(&w->word, RL_W_POLLING, memory_order_acq_rel) & RL_W_WOKEN) return true;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (!(was & RL_W_WOKEN) && !(stop = interrupted(ud))) {
-    uint64_t n;
-    ppoll(&p, 1, NULL, &before);
-    if (read(w->eventfd, &n, sizeof n) < 0) n = 0; /* nothing there: a signal, or too early */
-    was = atomic_load_explicit(&w->word, memory_order_acquire);
-  }
+  while (!woken(w) && !interrupted(ud)) ppoll(&p, 1, NULL, &before);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return !stop;
+  unsigned was =
+      atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_POLLING, memory_order_acq_rel);
+  if (!(was & RL_W_WOKEN)) return false;
+  await_bell(w);
+  return true;
 }
 
 bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud) {

@@ -38,11 +38,14 @@ static int chan_send(lua_State *L) {
   rl_chan *c = check(L, S, 1, RL_MAY_SEND);
   rl_msg m = {.tag = RL_MSG_NONE};
   check_value(L, 2);
-  rl_wait_begin(S, "send");
-  rl_wait_guard(L, S, 3); /* raises now if it has to: encoding comes last, and may use S->wait */
+  bool guarded = !lua_isnoneornil(L, 3);
+  if (guarded) { /* raises now if it has to: encoding comes last, and may use S->wait */
+    rl_wait_begin(S, "send");
+    rl_wait_guard(L, S, 3);
+  }
   rl_encode(L, S, 2, "value", &m);
   rl_wait *W = rl_wait_begin(S, "send");
-  rl_wait_guard(L, S, 3);
+  if (guarded) rl_wait_guard(L, S, 3);
   rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
   return rl_wait_for(L, S, send_finish);
 }

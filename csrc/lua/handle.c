@@ -10,6 +10,7 @@
 
 static const char cache_key = 0;
 static const char class_key[RL_H_TYPES];
+static const char mark;
 
 static const char *const names[RL_H_TYPES] = {"channel", "receiver", "sender", "timer",
                                               "done",    "cancel",   "task"};
@@ -32,24 +33,16 @@ static rl_handle_type type_of(rl_object *o, uint8_t rights) {
   rl_broken(__FILE__, __LINE__, "an object without handles");
 }
 
-static const void *metatable_at(lua_State *L, int idx) {
-  if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) return NULL;
-  const void *mt = lua_topointer(L, -1);
-  lua_pop(L, 1);
-  return mt;
-}
-
+/* A light userdata has no length; a foreign userdata of the same size lacks the mark. */
 rl_handle *rl_handle_test(lua_State *L, rl_state *S, int idx) {
-  const void *mt = metatable_at(L, idx);
-  if (!mt) return NULL;
-  for (int t = 0; t < RL_H_TYPES; t++)
-    if (mt == S->mt[t]) return lua_touserdata(L, idx);
-  return NULL;
+  (void)S;
+  rl_handle *h = lua_touserdata(L, idx);
+  return h && lua_rawlen(L, idx) == sizeof *h && h->mark == &mark ? h : NULL;
 }
 
 rl_handle *rl_handle_as(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
-  const void *mt = metatable_at(L, idx);
-  return mt && mt == S->mt[type] ? lua_touserdata(L, idx) : NULL;
+  rl_handle *h = rl_handle_test(L, S, idx);
+  return h && h->type == type ? h : NULL;
 }
 
 void rl_handle_alive(lua_State *L, rl_state *S) {
@@ -82,6 +75,7 @@ rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
   rl_handle *h = lua_newuserdatauv(L, sizeof *h, type == RL_H_DONE ? 1 : 0);
   h->edge.ref.to = NULL;
   h->type = (uint8_t)type;
+  h->mark = NULL; /* until it is filled */
   push_class(L, type);
   lua_setmetatable(L, -2);
   return h;
@@ -89,6 +83,7 @@ rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
 
 void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
   rl_hold(&S->holder, &h->edge, o, rights);
+  h->mark = &mark;
   rl_release(o); /* the caller's count */
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   lua_pushvalue(L, -2);
@@ -105,6 +100,7 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
     lua_pop(L, 1);
     rl_handle *h = rl_handle_new(L, type);
     rl_hold(&S->holder, &h->edge, o, rights);
+    h->mark = &mark;
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, key);
   }
@@ -112,7 +108,9 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
 }
 
 static int handle_gc(lua_State *L) {
-  rl_handle *h = lua_touserdata(L, 1);
+  rl_handle *h = rl_handle_test(L, rl_self(L), 1);
+  if (!h) return 0;
+  h->mark = NULL;
   rl_unhold(&rl_self(L)->holder, &h->edge);
   return 0;
 }
@@ -126,7 +124,6 @@ void rl_handle_class(lua_State *L, rl_state *S, rl_handle_type type, const luaL_
   lua_setfield(L, -2, "__index");
   lua_pushfstring(L, "rille.%s", names[type]);
   lua_setfield(L, -2, "__name");
-  S->mt[type] = lua_topointer(L, -1);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[type]);
   luaL_getsubtable(L, -2, "types");

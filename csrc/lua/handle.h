@@ -27,6 +27,7 @@ typedef enum {
 typedef struct rl_handle {
   rl_edge edge; /* edge.ref.to is NULL on an empty handle */
   uint8_t type; /* an rl_handle_type; immutable */
+  const void *mark; /* says that this is one of ours: cheaper to look at than the metatable */
 } rl_handle;
 
 /* The handle at `idx`, or NULL when there stands something else. Raises nothing. */

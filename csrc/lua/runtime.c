@@ -124,7 +124,7 @@ static int rille_stats(lua_State *L) {
   lua_setfield(L, -2, "channels");
   lua_pushinteger(L, (lua_Integer)rl_msg_bytes());
   lua_setfield(L, -2, "message_bytes");
-  lua_pushinteger(L, (lua_Integer)rl_parks());
+  lua_pushinteger(L, (lua_Integer)s.parks);
   lua_setfield(L, -2, "parks");
   lua_pushinteger(L, (lua_Integer)s.steals);
   lua_setfield(L, -2, "steals");

@@ -5,6 +5,9 @@
 #include "lua/state.h"
 
 #include <lualib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +138,19 @@ rl_blob *rl_state_globals(lua_State *L, rl_state *S) {
 
 /* Making and closing */
 
+/* Freed states leave the allocator's arenas full of holes: after many of them, memory is given
+   back when a worker has nothing better to do. */
+static atomic_uint closed;
+enum { TRIM_AFTER = 1000 };
+
+static void trim(void) {
+#ifdef __GLIBC__
+  unsigned n = atomic_load_explicit(&closed, memory_order_relaxed);
+  if (n < TRIM_AFTER || !atomic_compare_exchange_strong(&closed, &n, 0)) return;
+  malloc_trim(0);
+#endif
+}
+
 static void record_init(rl_state *S, rl_task *t, rl_program *p) {
   memset(S, 0, sizeof *S);
   S->task = t;
@@ -165,6 +181,7 @@ rl_state *rl_state_of(lua_State *L) {
   }
   record_init(S, NULL, p);
   p->binding = S;
+  rl_sched_when_idle(trim);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);
@@ -247,6 +264,7 @@ bool rl_state_begin(rl_state *S, lua_CFunction main) {
 }
 
 void rl_state_close(rl_state *S) {
+  atomic_fetch_add_explicit(&closed, 1, memory_order_relaxed);
   if (S->task) S->task->binding = NULL;
   if (S->L) lua_close(S->L);
   rl_wait_close(S);

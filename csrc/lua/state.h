@@ -21,7 +21,6 @@ struct rl_state {
   bool requeue;         /* the yield under way only gives up the turn */
   bool over;            /* a main program whose runtime has ended */
   int nowait;           /* > 0: inside a function that must not wait */
-  const void *mt[RL_H_TYPES]; /* our metatables, to compare */
   rl_blob *paths;       /* package.path and package.cpath, each with its zero */
   rl_blob *globals;     /* names of the starter's globals beyond the usual ones, or NULL */
   rl_blob *own_globals; /* the same of this state, made when it starts a task */

@@ -179,7 +179,7 @@ static void run(rl_fiber *f) {
       rl_sched_requeue(f);
       return;
     }
-    rl_count_park();
+    rl_sched_parked();
     atomic_store_explicit(&t->state, RL_WAITING, memory_order_release);
     if (rl_waiter_park(&t->waiter)) return;
     atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);

@@ -37,11 +37,21 @@ static void put_tag(encoder *e, int tag) {
   *claim(e, 1) = (unsigned char)tag;
 }
 
-static void put_varint(encoder *e, uint64_t n) {
-  unsigned char *from = claim(e, 10), *p = from;
+static unsigned char *write_varint(unsigned char *p, uint64_t n) {
   for (; n > 0x7f; n >>= 7) *p++ = (unsigned char)(n | 0x80);
   *p++ = (unsigned char)n;
-  e->len -= 10 - (size_t)(p - from);
+  return p;
+}
+
+static void put_varint(encoder *e, uint64_t n) {
+  unsigned char *from = claim(e, 10);
+  e->len -= 10 - (size_t)(write_varint(from, n) - from);
+}
+
+static void put_tagged(encoder *e, int tag, uint64_t n) {
+  unsigned char *from = claim(e, 11);
+  *from = (unsigned char)tag;
+  e->len -= 11 - (size_t)(write_varint(from + 1, n) - from);
 }
 
 /* the memo */
@@ -135,8 +145,7 @@ static bool put_seen(encoder *e, const void *p, uint32_t parent) {
   if (!m) return false;
   if (m->at == OPEN) refuse_as(e, "what its own __transfer gives", p, parent);
   keep(e, m->at);
-  put_tag(e, T_SEEN);
-  put_varint(e, m->id);
+  put_tagged(e, T_SEEN, m->id);
   return true;
 }
 
@@ -154,8 +163,7 @@ static void put_string(encoder *e, int idx, uint32_t parent) {
 static void put_number(encoder *e, int idx) {
   if (lua_isinteger(e->L, idx)) {
     uint64_t i = (uint64_t)lua_tointeger(e->L, idx);
-    put_tag(e, T_INT);
-    put_varint(e, i << 1 ^ (0 - (i >> 63)));
+    put_tagged(e, T_INT, i << 1 ^ (0 - (i >> 63)));
   } else {
     double n = lua_tonumber(e->L, idx);
     put_tag(e, T_FLOAT);
@@ -220,9 +228,13 @@ static void put_off_body(encoder *e, int idx, uint32_t index, uint32_t narr) {
   e->later = 1;
 }
 
+/* Of a small table the survey leaves the pairs on the stack, so that they are walked only once. */
+enum { HELD = 12 };
+
 typedef struct shape {
   uint32_t narr, nhash; /* the array is what lua_next gives first as 1, 2, 3... */
-  bool class;
+  bool class, meta;
+  bool held; /* keys and values are on top of the stack */
 } shape;
 
 static bool is_metamethod(const char *key) {
@@ -239,23 +251,39 @@ static bool is_metamethod(const char *key) {
   return strstr(known, word) != NULL;
 }
 
+static void count_key(lua_State *L, int key, shape *s) {
+  int type = lua_type(L, key);
+  if (s->nhash == 0 && type == LUA_TNUMBER && lua_isinteger(L, key) &&
+      lua_tointeger(L, key) == (lua_Integer)s->narr + 1) {
+    s->narr++;
+    return;
+  }
+  s->nhash++;
+  if (s->class || type != LUA_TSTRING) return;
+  const char *name = lua_tostring(L, key);
+  s->class = name[0] == '_' && name[1] == '_' && is_metamethod(name);
+}
+
 static shape survey(lua_State *L, int idx) {
-  shape s = {0, 0, false};
-  bool in_order = true;
+  shape s = {0, 0, false, true, true};
+  int top = lua_gettop(L);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    lua_pop(L, 1);
-    in_order = in_order && lua_isinteger(L, -1) && lua_tointeger(L, -1) == (lua_Integer)s.narr + 1;
-    if (in_order) {
-      s.narr++;
-      continue;
-    }
-    s.nhash++;
-    if (s.class || lua_type(L, -1) != LUA_TSTRING) continue;
-    const char *key = lua_tostring(L, -1);
-    s.class = key[0] == '_' && key[1] == '_' && is_metamethod(key);
+    count_key(L, -2, &s);
+    if (s.narr + s.nhash <= HELD)
+      lua_pushvalue(L, -2);
+    else
+      lua_pop(L, 1);
   }
+  s.held = s.narr + s.nhash <= HELD;
+  if (!s.held) lua_settop(L, top);
   return s;
+}
+
+/* Takes from the stack what the survey left there. */
+static void drop_held(lua_State *L, shape *s) {
+  if (s->held) lua_pop(L, (int)(s->narr + s->nhash) * 2);
+  s->held = false;
 }
 
 static bool has_field(lua_State *L, int idx, const char *key) {
@@ -270,7 +298,7 @@ static bool finalizes(lua_State *L, int idx) {
   return has_field(L, idx, "__gc") && !has_field(L, idx, "__transfer");
 }
 
-static void put_class(encoder *e, int idx, uint32_t parent, const shape *s, int depth);
+static void put_class(encoder *e, int idx, uint32_t parent, shape *s, int depth);
 
 /* Pushes nothing; the metatable, if any, was pushed by the caller. */
 static void put_metatable(encoder *e, int idx, uint32_t parent, int depth) {
@@ -283,7 +311,17 @@ static void put_metatable(encoder *e, int idx, uint32_t parent, int depth) {
   if (finalizes(L, idx)) refuse_as(e, "metatable with __gc", p, parent);
   if (put_seen(e, p, parent)) return;
   shape s = survey(L, idx);
+  drop_held(L, &s);
   put_class(e, idx, parent, &s, depth);
+}
+
+static void put_held_pairs(encoder *e, uint32_t index, const shape *s, int depth) {
+  int n = (int)(s->narr + s->nhash), key = lua_gettop(e->L) - 2 * n + 1;
+  for (int i = 0; i < n; i++, key += 2) {
+    if (i >= (int)s->narr) put_value(e, key, index, depth + 1);
+    put_value(e, key + 1, index, depth + 1);
+  }
+  lua_pop(e->L, 2 * n);
 }
 
 static void put_pairs(encoder *e, int idx, uint32_t index, uint32_t narr, int depth) {
@@ -303,14 +341,17 @@ static void put_pairs(encoder *e, int idx, uint32_t index, uint32_t narr, int de
     put_value(e, key + 1, index, depth + 1);
     lua_settop(L, key);
   }
-  put_tag(e, T_END);
 }
 
-static void put_table_body(encoder *e, int idx, uint32_t index, uint32_t narr, int depth) {
+static void put_table_body(encoder *e, int idx, uint32_t index, const shape *s, int depth) {
   lua_State *L = e->L;
   luaL_checkstack(L, 12, "too deep");
-  put_pairs(e, idx, index, narr, depth);
-  if (lua_getmetatable(L, idx)) {
+  if (s->held)
+    put_held_pairs(e, index, s, depth);
+  else
+    put_pairs(e, idx, index, s->narr, depth);
+  put_tag(e, T_END);
+  if (s->meta && lua_getmetatable(L, idx)) {
     put_metatable(e, lua_gettop(L), index, depth + 1);
     lua_pop(L, 1);
   } else {
@@ -318,28 +359,44 @@ static void put_table_body(encoder *e, int idx, uint32_t index, uint32_t narr, i
   }
 }
 
-static void put_plain_table(encoder *e, int idx, uint32_t parent, const shape *s, int flag, int depth) {
+/* Takes from the stack what the survey left there. */
+static void put_plain_table(encoder *e, int idx, uint32_t parent, shape *s, int flag, int depth) {
   bool later = depth >= DEEP;
   int tag = T_TABLE | flag | (later ? LATER : 0);
   uint32_t index = put_head(e, tag, lua_topointer(e->L, idx), parent);
   put_varint(e, s->narr);
   put_varint(e, s->nhash);
-  if (later)
+  if (later) {
+    drop_held(e->L, s);
     put_off_body(e, idx, index, s->narr);
-  else
-    put_table_body(e, idx, index, s->narr, depth);
+  } else {
+    put_table_body(e, idx, index, s, depth);
+  }
+}
+
+static void put_bodies(encoder *e, uint32_t mark, int depth);
+
+static void start(encoder *e) {
+  claim(e, sizeof(header));
+}
+
+static void finish(encoder *e, uint32_t nvalues) {
+  put_bodies(e, 0, 0);
+  header h = {nvalues, e->nkept, e->later};
+  memcpy(e->buf, &h, sizeof h);
 }
 
 /* A class of the unit under way, encoded in place. */
-static void put_class_of_unit(encoder *e, int idx, uint32_t parent, const shape *s, int depth) {
+static void put_class_of_unit(encoder *e, int idx, uint32_t parent, shape *s, int depth) {
   lua_pushvalue(e->L, idx);
   lua_rawseti(e->L, e->classes, ++e->nclasses);
   put_plain_table(e, idx, parent, s, IS_CLASS, depth);
 }
 
 /* Encodes the class at `idx` and all new classes it leads to as a unit. */
-static void encode_unit(encoder *below, int idx, uint32_t parent) {
+static void encode_unit(encoder *below, int idx, uint32_t parent, shape *s, int depth) {
   lua_State *L = below->L;
+  int top = lua_gettop(L);
   encoder *e = rl_encoder_begin(L, below->S, below->T);
   e->unit = true;
   e->tidx = below->tidx;
@@ -351,9 +408,11 @@ static void encode_unit(encoder *below, int idx, uint32_t parent) {
   e->anchor = lua_gettop(L);
   lua_pushvalue(L, idx);
   e->first = lua_gettop(L);
-  rl_encoder_run(e, 1);
+  start(e);
+  put_class_of_unit(e, e->first, ROOT, s, depth);
+  finish(e, 1);
   rl_unit_make(L, e, below->tidx);
-  lua_settop(L, e->classes - 1);
+  lua_settop(L, top);
 }
 
 static bool put_known_class(encoder *e, int idx, uint32_t parent) {
@@ -368,7 +427,7 @@ static bool put_known_class(encoder *e, int idx, uint32_t parent) {
   return true;
 }
 
-static void put_class(encoder *e, int idx, uint32_t parent, const shape *s, int depth) {
+static void put_class(encoder *e, int idx, uint32_t parent, shape *s, int depth) {
   luaL_checkstack(e->L, 16, "too deep");
   if (put_known_class(e, idx, parent)) return;
   check_names(e);
@@ -378,41 +437,53 @@ static void put_class(encoder *e, int idx, uint32_t parent, const shape *s, int 
   if (e->unit) {
     put_class_of_unit(e, idx, parent, s, depth);
   } else {
-    encode_unit(e, idx, parent);
+    encode_unit(e, idx, parent, s, depth);
     put_known_class(e, idx, parent);
   }
 }
 
-static bool put_transferable(encoder *e, int idx, uint32_t parent, int depth) {
-  lua_State *L = e->L;
-  if (!lua_getmetatable(L, idx)) return false;
+/* If the metatable on top has __transfer, this takes the place of the metatable. */
+static bool has_transfer(lua_State *L) {
   lua_pushliteral(L, "__transfer");
-  bool has = lua_rawget(L, -2) != LUA_TNIL;
-  lua_remove(L, -2);
-  if (has)
-    put_rebuild(e, idx, parent, depth);
-  else
+  if (lua_rawget(L, -2) == LUA_TNIL) {
     lua_pop(L, 1);
-  return has;
+    return false;
+  }
+  lua_remove(L, -2);
+  return true;
+}
+
+/* By name, as a known class, or as the globals; false: none of these. */
+static bool put_table_known(encoder *e, int idx, const void *p, uint32_t parent) {
+  if (p == e->globals) {
+    put_tag(e, T_GLOBALS);
+    return true;
+  }
+  check_names(e);
+  return rl_notable_test(e->T, p) &&
+         (put_known_class(e, idx, parent) || put_name(e, idx, parent, false));
 }
 
 static void put_table(encoder *e, int idx, uint32_t parent, int depth) {
   lua_State *L = e->L;
   const void *p = lua_topointer(L, idx);
   if (put_seen(e, p, parent)) return;
-  luaL_checkstack(L, 8, "too deep");
-  if (p == e->globals) {
-    put_tag(e, T_GLOBALS);
+  luaL_checkstack(L, 2 * HELD + 16, "too deep");
+  if (put_table_known(e, idx, p, parent)) return;
+  bool meta = lua_getmetatable(L, idx);
+  if (meta && has_transfer(L)) {
+    put_rebuild(e, idx, parent, depth);
     return;
   }
-  check_names(e);
-  if (put_known_class(e, idx, parent) || put_name(e, idx, parent, false)) return;
-  if (put_transferable(e, idx, parent, depth)) return;
+  if (meta) lua_pop(L, 1);
   shape s = survey(L, idx);
-  if (s.class)
+  s.meta = meta;
+  if (s.class) {
+    drop_held(L, &s);
     put_class(e, idx, parent, &s, depth);
-  else
+  } else {
     put_plain_table(e, idx, parent, &s, 0, depth);
+  }
 }
 
 /* functions */
@@ -499,7 +570,7 @@ static void put_bodies(encoder *e, uint32_t mark, int depth) {
       put_upvalues(e, idx, o.entry, depth);
     } else {
       put_varint(e, o.narr);
-      put_table_body(e, idx, o.entry, o.narr, depth);
+      put_table_body(e, idx, o.entry, &(shape){o.narr, 0, false, true, false}, depth);
     }
     lua_settop(L, idx - 1);
   }
@@ -554,7 +625,9 @@ static void put_userdata(encoder *e, int idx, uint32_t parent, int depth) {
   rl_handle *h = rl_handle_test(e->L, e->S, idx);
   if (h)
     put_handle(e, h, idx, parent);
-  else if (!put_transferable(e, idx, parent, depth))
+  else if (lua_getmetatable(e->L, idx) && has_transfer(e->L))
+    put_rebuild(e, idx, parent, depth);
+  else
     refuse(e, idx, parent);
 }
 
@@ -574,9 +647,7 @@ static void put_value(encoder *e, int idx, uint32_t parent, int depth) {
 }
 
 void rl_encoder_run(encoder *e, uint32_t n) {
-  claim(e, sizeof(header));
+  start(e);
   for (uint32_t i = 0; i < n; i++) put_value(e, e->first + (int)i, ROOT | i, 0);
-  put_bodies(e, 0, 0);
-  header h = {n, e->nkept, e->later};
-  memcpy(e->buf, &h, sizeof h);
+  finish(e, n);
 }

@@ -226,7 +226,8 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
   rl_wait *W = &S->wait;
   W->finish = finish;
   for (;;) {
-    bool refused = must_not_wait(L, S), park = !refused && rl_can_park(L, S);
+    bool park = S->nowait == 0 && rl_can_park(L, S); /* a finalizer cannot yield */
+    bool refused = !park && must_not_wait(L, S);
     rl_status st = publish(L, S, park);
     if (st != RL_PARK) return conclude(L, S, st);
     if (park) {
@@ -237,7 +238,7 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
       refuse(L, S);
       return complete(L, S);
     }
-    rl_count_park();
+    rl_sched_parked();
     if (S->task) block_task(S);
     if (S->task || block_main(L, S)) return complete(L, S);
   }
