@@ -5,10 +5,10 @@ BUILD  ?= build
 CC     ?= cc
 CFLAGS ?= -O2 -g
 WERROR ?= -Werror
-LUA    ?= $(shell command -v lua5.4 2>/dev/null || echo lua)
 PREFIX ?= /usr/local
 
-# Looked up when used, because .ci/setup may install Lua after this file was read.
+# Both are looked up when used, because .ci/setup may install Lua in the first line of a recipe.
+LUA        ?= $$(command -v lua5.4 || echo lua)
 LUA_INCDIR ?= $(shell .ci/lua-incdir)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion $(WERROR)
@@ -68,10 +68,12 @@ SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(s
 setup:
 	@.ci/setup run test
 
+# Without ARGS the example fetches from a server of its own, which also fails and hangs on purpose:
+# its exit code 1, "not all were fetched", is then as it should be.
 run:
 	@.ci/setup run
 	+@$(SUBMAKE) build
-	@$(LUA) examples/fetch.lua $(ARGS)
+	@$(LUA) examples/fetch.lua $(ARGS) || { [ $$? = 1 ] && [ -z "$(ARGS)" ]; }
 
 test:
 	@.ci/setup run test

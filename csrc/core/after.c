@@ -9,7 +9,7 @@ struct rl_after {
   rl_object obj;
   rl_waiter waiter; /* claimed: the task was started, or stopped */
   rl_case on;
-  rl_task *task;    /* counted, until started or stopped; the claimer's */
+  rl_task *task; /* counted, until started or stopped; the claimer's */
   void (*run)(rl_fiber *);
 };
 

@@ -10,16 +10,16 @@
 typedef struct rl_chan rl_chan;
 struct rl_chan {
   rl_source src;
-  bool never;       /* neither side ever gets ready; immutable */
-  bool timed;       /* fed by a timer; immutable */
-  bool closed;      /* src.lock, as all below */
-  uint32_t cap;     /* immutable */
-  uint32_t room;    /* how far the ring has grown */
+  bool never;    /* neither side ever gets ready; immutable */
+  bool timed;    /* fed by a timer; immutable */
+  bool closed;   /* src.lock, as all below */
+  uint32_t cap;  /* immutable */
+  uint32_t room; /* how far the ring has grown */
   uint32_t head;
   atomic_uint count; /* written under the lock, read by `#ch` without */
   rl_msg *ring;
   rl_queue receivers, senders;
-  char *name;       /* immutable after make */
+  char *name; /* immutable after make */
 };
 
 /* `name` (may be NULL) is copied. NULL: out of memory. */

@@ -22,20 +22,20 @@ typedef struct rl_done_inputs {
 
 struct rl_done {
   rl_source src;
-  rl_queue watchers;   /* src.lock */
-  atomic_bool fired;   /* set under src.lock, after why and cause */
-  uint8_t why;         /* an rl_why; immutable once fired */
-  rl_msg cause;        /* immutable once fired; empty: the error itself */
+  rl_queue watchers; /* src.lock */
+  atomic_bool fired; /* set under src.lock, after why and cause */
+  uint8_t why;       /* an rl_why; immutable once fired */
+  rl_msg cause;      /* immutable once fired; empty: the error itself */
   rl_waiter self;
-  rl_done *parent;     /* counted; immutable; NULL: none, or other inputs */
-  rl_node up;          /* in the parent's watchers */
+  rl_done *parent;              /* counted; immutable; NULL: none, or other inputs */
+  rl_node up;                   /* in the parent's watchers */
   const rl_done_inputs *inputs; /* immutable */
-  rl_timer timer;      /* its own deadline */
-  double deadline;     /* the earliest on the path; immutable after make */
-  rl_msg timeout_cause; /* given to the cause when the deadline fires; the claimer's */
-  rl_msg values;       /* immutable after make */
-  rl_done *values_from; /* counted; where values are looked up further; immutable */
-  char *name;          /* immutable after make */
+  rl_timer timer;               /* its own deadline */
+  double deadline;              /* the earliest on the path; immutable after make */
+  rl_msg timeout_cause;         /* given to the cause when the deadline fires; the claimer's */
+  rl_msg values;                /* immutable after make */
+  rl_done *values_from;         /* counted; where values are looked up further; immutable */
+  char *name;                   /* immutable after make */
 };
 
 /* Makes one without parent; `destroy` is called first by rl_done_clear's user. */

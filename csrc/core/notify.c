@@ -20,9 +20,9 @@ struct listener {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static listener *first;                     /* lock */
-static unsigned listening[SIGNALS];         /* lock: listeners for each signal */
-static struct sigaction before[SIGNALS];    /* lock: what to put back */
+static listener *first;                  /* lock */
+static unsigned listening[SIGNALS];      /* lock: listeners for each signal */
+static struct sigaction before[SIGNALS]; /* lock: what to put back */
 static atomic_bool caught[SIGNALS];
 
 static void on_signal(int number) {

@@ -33,36 +33,36 @@ static const size_t STACK = 2u << 20;
 
 typedef struct worker worker;
 struct worker {
-  _Atomic(rl_fiber *) next;  /* woken last by what runs here */
-  rl_lock lock;              /* ring, head; count is written under it */
+  _Atomic(rl_fiber *) next; /* woken last by what runs here */
+  rl_lock lock;             /* ring, head; count is written under it */
   unsigned head;
   atomic_uint count;
   rl_fiber *ring[RING];
-  atomic_uint turns;         /* odd while a fiber runs; written by the worker alone */
+  atomic_uint turns;          /* odd while a fiber runs; written by the worker alone */
   atomic_uint_fast64_t parks; /* likewise */
-  atomic_bool stuck;         /* the monitor's verdict, taken back by the worker */
-  atomic_uint bell;          /* 1: somebody woke this worker */
-  worker *idle_next;         /* S.lock */
-  bool idle;                 /* S.lock */
-  bool alive;                /* S.lock: a thread runs it */
-  unsigned seen;             /* the monitor's last look at turns */
+  atomic_bool stuck;          /* the monitor's verdict, taken back by the worker */
+  atomic_uint bell;           /* 1: somebody woke this worker */
+  worker *idle_next;          /* S.lock */
+  bool idle;                  /* S.lock */
+  bool alive;                 /* S.lock: a thread runs it */
+  unsigned seen;              /* the monitor's last look at turns */
 };
 
 static struct {
   rl_lock lock;
-  rl_fiber *first, *last;  /* shared queue; lock */
-  atomic_uint queued;      /* its length, written under lock */
-  worker *idle;            /* lock */
-  atomic_uint nidle;       /* written under lock */
+  rl_fiber *first, *last; /* shared queue; lock */
+  atomic_uint queued;     /* its length, written under lock */
+  worker *idle;           /* lock */
+  atomic_uint nidle;      /* written under lock */
   atomic_uint searching;
   atomic_uint nstuck;
-  atomic_uint threads;     /* workers with a thread, written under lock */
-  atomic_uint wanted;      /* how many should be running fibers */
-  atomic_uint slots;       /* how far `workers` is filled; grows only */
+  atomic_uint threads; /* workers with a thread, written under lock */
+  atomic_uint wanted;  /* how many should be running fibers */
+  atomic_uint slots;   /* how far `workers` is filled; grows only */
   atomic_uint pinned;
   _Atomic(worker *) workers[MAX_THREADS];
   _Atomic(void (*)(void)) when_idle;
-  atomic_uint monitor;     /* bell of the monitor: 0 asleep, 1 on duty */
+  atomic_uint monitor; /* bell of the monitor: 0 asleep, 1 on duty */
   atomic_uint_fast64_t steals;
   atomic_uint_fast64_t parks; /* of threads that are no workers */
 } S;
@@ -287,7 +287,8 @@ static bool sleep_idle(worker *w, bool spare) {
   atomic_fetch_add_explicit(&S.nidle, 1, memory_order_acq_rel); /* see wake_one */
   bool dispensable = extra();
   rl_lock_leave(&S.lock);
-  if (work_waits() && (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed))) {
+  if (work_waits() &&
+      (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed))) {
     rl_lock_take(&S.lock);
     bool here = w->idle;
     if (here) {
@@ -301,7 +302,8 @@ static bool sleep_idle(worker *w, bool spare) {
   while (atomic_load_explicit(&w->bell, memory_order_acquire) == 0)
     if (!rl_futex_wait(&w->bell, 0, until)) {
       rl_lock_take(&S.lock);
-      bool gone = w->idle && extra(); /* else somebody is waking it right now, or others went first */
+      bool gone =
+          w->idle && extra(); /* else somebody is waking it right now, or others went first */
       if (gone) {
         leave_idle(w);
         w->alive = false;

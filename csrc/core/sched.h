@@ -12,9 +12,9 @@
 
 typedef struct rl_fiber rl_fiber;
 struct rl_fiber {
-  rl_fiber *next;            /* in a run queue */
-  void (*run)(rl_fiber *f);  /* immutable; when it returns the worker touches f no more */
-  struct rl_pin *pin;        /* its own thread, or NULL; immutable once started */
+  rl_fiber *next;           /* in a run queue */
+  void (*run)(rl_fiber *f); /* immutable; when it returns the worker touches f no more */
+  struct rl_pin *pin;       /* its own thread, or NULL; immutable once started */
 };
 
 /* Starts a detached thread with all signals blocked. */

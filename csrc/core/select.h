@@ -11,9 +11,9 @@
 typedef enum { RL_CASE_NEVER, RL_CASE_RECV, RL_CASE_SEND, RL_CASE_WATCH } rl_case_op;
 
 typedef struct rl_case {
-  rl_node node; /* node.on is what it waits on (borrowed), set by rl_case_set */
-  rl_msg msg;   /* what is sent (taken when it was), or what was received */
-  uint8_t op;   /* an rl_case_op */
+  rl_node node;                    /* node.on is what it waits on (borrowed), set by rl_case_set */
+  rl_msg msg;                      /* what is sent (taken when it was), or what was received */
+  uint8_t op;                      /* an rl_case_op */
   uint32_t lock_order, look_order; /* permutations of the cases, kept in their slots */
 } rl_case;
 

@@ -21,36 +21,36 @@ typedef enum {
 typedef struct rl_task rl_task;
 
 typedef struct rl_program {
-  rl_lock lock;           /* first and the tasks' links */
+  rl_lock lock; /* first and the tasks' links */
   rl_task *first;
-  atomic_uint live;       /* tasks that have not ended */
-  atomic_uint bell;       /* changes when a task ends */
-  atomic_bool over;       /* its runtime is ending: nothing is started any more */
-  atomic_bool ended;      /* somebody ends it, or has */
-  atomic_uint leaving;    /* tasks that are in os.exit */
-  void *binding;          /* the binding's record of the main state; immutable */
-  rl_done *background;    /* immutable; fires when the program ends */
+  atomic_uint live;        /* tasks that have not ended */
+  atomic_uint bell;        /* changes when a task ends */
+  atomic_bool over;        /* its runtime is ending: nothing is started any more */
+  atomic_bool ended;       /* somebody ends it, or has */
+  atomic_uint leaving;     /* tasks that are in os.exit */
+  void *binding;           /* the binding's record of the main state; immutable */
+  rl_done *background;     /* immutable; fires when the program ends */
   struct rl_program *next; /* in the list of programs, which only grows */
 } rl_program;
 
 struct rl_task {
-  rl_done end;            /* kind RL_TASK; fires when it ends, after the outcome was set */
+  rl_done end; /* kind RL_TASK; fires when it ends, after the outcome was set */
   rl_fiber fiber;
   rl_waiter waiter;
-  rl_program *program;    /* immutable */
-  rl_task *prev, *next;   /* program->lock */
-  uint64_t id;            /* immutable, as is all to `call` */
+  rl_program *program;  /* immutable */
+  rl_task *prev, *next; /* program->lock */
+  uint64_t id;          /* immutable, as is all to `call` */
   char *name;
-  char *started;          /* "file:line" */
+  char *started; /* "file:line" */
   bool pinned, daemon;
-  double since;           /* when it was started */
-  rl_msg call;            /* function and arguments, until it runs */
-  atomic_uchar state;     /* an rl_task_state, as its own thread sees it */
-  atomic_bool taken;      /* somebody has seen the outcome */
-  rl_msg outcome;         /* results or error; immutable once ended */
-  char *traceback;        /* of its error; immutable once ended */
-  char *complaint;        /* the error as text, for the report if nobody takes it */
-  void *binding;          /* the binding's, while it lives; its own thread's, or an inspector's */
+  double since;       /* when it was started */
+  rl_msg call;        /* function and arguments, until it runs */
+  atomic_uchar state; /* an rl_task_state, as its own thread sees it */
+  atomic_bool taken;  /* somebody has seen the outcome */
+  rl_msg outcome;     /* results or error; immutable once ended */
+  char *traceback;    /* of its error; immutable once ended */
+  char *complaint;    /* the error as text, for the report if nobody takes it */
+  void *binding;      /* the binding's, while it lives; its own thread's, or an inspector's */
   void (*discard)(void *binding); /* for a task that was never started; immutable */
 };
 

@@ -12,12 +12,12 @@
 enum { ARITY = 4 };
 
 static struct {
-  rl_lock lock;         /* all below but the bell */
+  rl_lock lock; /* all below but the bell */
   rl_timer **heap;
   uint32_t count, room;
-  double sleeps_until;  /* the thread's; -INFINITY while it is awake */
+  double sleeps_until; /* the thread's; -INFINITY while it is awake */
   bool running;
-  atomic_uint bell;     /* changes when the thread is to look again */
+  atomic_uint bell; /* changes when the thread is to look again */
   atomic_bool rung;
   _Atomic(void (*)(void)) on_ring;
 } T;

@@ -13,9 +13,9 @@
 
 typedef struct rl_timer rl_timer;
 struct rl_timer {
-  double when;           /* the heap's lock */
-  uint32_t place;        /* its index in the heap + 1, 0: not armed; the heap's lock */
-  bool claimed;          /* due, and neither disarmed nor committed since; the heap's lock */
+  double when;    /* the heap's lock */
+  uint32_t place; /* its index in the heap + 1, 0: not armed; the heap's lock */
+  bool claimed;   /* due, and neither disarmed nor committed since; the heap's lock */
   bool (*claim)(rl_timer *t);
   void (*due)(rl_timer *t, rl_wakes *ws);
 };

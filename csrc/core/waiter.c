@@ -11,8 +11,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static const double SPIN_TIME = 30e-6;  /* then sleep on the futex */
-static const double FUTEX_TIME = 1e-3;  /* then in ppoll, which misses no signal */
+static const double SPIN_TIME = 30e-6; /* then sleep on the futex */
+static const double FUTEX_TIME = 1e-3; /* then in ppoll, which misses no signal */
 
 void rl_queue_add(rl_queue *q, rl_node *n) {
   n->queue = q;
@@ -193,13 +193,13 @@ static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
   if (w->eventfd < 0) w->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (w->eventfd < 0) return sleep_futex(w, INFINITY);
   struct pollfd p = {.fd = w->eventfd, .events = POLLIN};
-  if (atomic_fetch_or_explicit(&w->word, RL_W_POLLING, memory_order_acq_rel) & RL_W_WOKEN) return true;
+  if (atomic_fetch_or_explicit(&w->word, RL_W_POLLING, memory_order_acq_rel) & RL_W_WOKEN)
+    return true;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   while (!woken(w) && !interrupted(ud)) ppoll(&p, 1, NULL, &before);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  unsigned was =
-      atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_POLLING, memory_order_acq_rel);
+  unsigned was = atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_POLLING, memory_order_acq_rel);
   if (!(was & RL_W_WOKEN)) return false;
   await_bell(w);
   return true;

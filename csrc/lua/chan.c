@@ -14,8 +14,9 @@ static rl_chan *check(lua_State *L, rl_state *S, int idx, uint8_t right) {
   if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, S, idx, "channel");
   rl_handle_alive(L, S);
   if (!(h->edge.ref.rights & right))
-    luaL_argerror(L, idx, right == RL_MAY_SEND ? "send or close on a receive-only channel"
-                                               : "receive on a send-only channel");
+    luaL_argerror(L, idx,
+                  right == RL_MAY_SEND ? "send or close on a receive-only channel"
+                                       : "receive on a send-only channel");
   return (rl_chan *)h->edge.ref.to;
 }
 
@@ -228,16 +229,11 @@ static rl_chan *never(void) {
   return &c;
 }
 
-const luaL_Reg rl_chan_receiving[] = {{"recv", chan_recv},
-                                      {"try_recv", chan_try_recv},
-                                      {"iter", chan_iter},
-                                      {"cap", chan_cap},
-                                      {"name", chan_name},
-                                      {"receiver", chan_receiver},
-                                      {"__call", chan_call},
-                                      {"__len", chan_len},
-                                      {"__tostring", chan_tostring},
-                                      {NULL, NULL}};
+const luaL_Reg rl_chan_receiving[] = {{"recv", chan_recv},           {"try_recv", chan_try_recv},
+                                      {"iter", chan_iter},           {"cap", chan_cap},
+                                      {"name", chan_name},           {"receiver", chan_receiver},
+                                      {"__call", chan_call},         {"__len", chan_len},
+                                      {"__tostring", chan_tostring}, {NULL, NULL}};
 
 static const luaL_Reg sending[] = {{"send", chan_send},
                                    {"try_send", chan_try_send},

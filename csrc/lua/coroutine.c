@@ -126,7 +126,7 @@ static int co_wrap(lua_State *L) {
   return 1;
 }
 
-static int co_yield(lua_State *L) {
+static int co_yield (lua_State *L) {
   if (L == rl_self(L)->L) return luaL_error(L, "attempt to yield from outside a coroutine");
   return lua_yield(L, lua_gettop(L));
 }
@@ -140,7 +140,7 @@ static int co_isyieldable(lua_State *L) {
 void rl_open_coroutine(lua_State *L, rl_state *S) {
   static const luaL_Reg functions[] = {{"resume", co_resume},
                                        {"wrap", co_wrap},
-                                       {"yield", co_yield},
+                                       {"yield", co_yield },
                                        {"isyieldable", co_isyieldable},
                                        {NULL, NULL}};
   lua_getglobal(L, "coroutine");

@@ -30,7 +30,7 @@ static int no_memory(lua_State *L) {
 /* Making one */
 
 typedef struct options {
-  double own;       /* its own deadline */
+  double own; /* its own deadline */
   rl_msg cause, values;
   const char *name;
 } options;
@@ -104,8 +104,9 @@ static rl_done *make_below(rl_source *parent) {
 
 static void hint_cancel(lua_State *L, rl_state *S, int idx) {
   if (rl_handle_as(L, S, idx, RL_H_CANCEL))
-    luaL_argerror(L, idx, "done or options expected, got cancel: a call that makes a done has two "
-                          "results, put it in parentheses");
+    luaL_argerror(L, idx,
+                  "done or options expected, got cancel: a call that makes a done has two "
+                  "results, put it in parentheses");
 }
 
 /* done([parent,] [opts]): the first argument is options when it is a plain table. */
@@ -117,7 +118,8 @@ static int rille_done(lua_State *L) {
   hint_cancel(L, S, 1);
   hint_cancel(L, S, 2);
   int opts = lua_istable(L, 1) ? 1 : lua_isnil(L, 2) ? 0 : 2;
-  if (opts == 1) luaL_argcheck(L, lua_isnil(L, 2), 2, "options stand in the first argument already");
+  if (opts == 1)
+    luaL_argcheck(L, lua_isnil(L, 2), 2, "options stand in the first argument already");
   if (opts) scan_options(L, opts, &o);
   rl_source *parent = NULL;
   if (opts != 1 && lua_type(L, 1) == LUA_TNUMBER)

@@ -25,8 +25,8 @@ typedef enum {
 } rl_handle_type;
 
 typedef struct rl_handle {
-  rl_edge edge; /* edge.ref.to is NULL on an empty handle */
-  uint8_t type; /* an rl_handle_type; immutable */
+  rl_edge edge;     /* edge.ref.to is NULL on an empty handle */
+  uint8_t type;     /* an rl_handle_type; immutable */
   const void *mark; /* says that this is one of ours: cheaper to look at than the metatable */
 } rl_handle;
 

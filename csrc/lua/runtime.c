@@ -157,7 +157,8 @@ static int rille_defer(lua_State *L) {
 }
 
 void rl_open_runtime(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {{"stats", rille_stats}, {"defer", rille_defer}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"stats", rille_stats}, {"defer", rille_defer}, {NULL, NULL}};
   static const luaL_Reg defer_methods[] = {{"__close", closable_close}, {NULL, NULL}};
   rl_setfuncs(L, S, functions);
   luaL_newmetatable(L, "rille.defer");

@@ -26,7 +26,8 @@ static const char *where_is(lua_State *L, int key) {
 static void add_timeout(lua_State *L, rl_wait *W, int idx, int key) {
   double s = lua_tonumber(L, idx);
   if (isnan(s))
-    luaL_error(L, "bad case %s to 'select' (number of seconds expected, got nan)", where_is(L, key));
+    luaL_error(L, "bad case %s to 'select' (number of seconds expected, got nan)",
+               where_is(L, key));
   double at = s <= 0 ? 0 : rl_now() + s;
   if (at < W->deadline) {
     W->deadline = at;

@@ -77,13 +77,15 @@ rl_blob *rl_state_paths(lua_State *L, rl_state *S) {
 }
 
 static bool is_standard(const char *name) {
-  static const char *const names[] = {
-      "_G",       "_VERSION",  "assert",   "collectgarbage", "coroutine",    "debug",  "dofile",
-      "error",    "getmetatable", "io",    "ipairs",         "load",         "loadfile", "math",
-      "next",     "os",        "package",  "pairs",          "pcall",        "print",  "rawequal",
-      "rawget",   "rawlen",    "rawset",   "require",        "select",       "setmetatable",
-      "string",   "table",     "tonumber", "tostring",       "type",         "utf8",   "warn",
-      "xpcall",   NULL};
+  static const char *const names[] = {"_G",           "_VERSION", "assert",       "collectgarbage",
+                                      "coroutine",    "debug",    "dofile",       "error",
+                                      "getmetatable", "io",       "ipairs",       "load",
+                                      "loadfile",     "math",     "next",         "os",
+                                      "package",      "pairs",    "pcall",        "print",
+                                      "rawequal",     "rawget",   "rawlen",       "rawset",
+                                      "require",      "select",   "setmetatable", "string",
+                                      "table",        "tonumber", "tostring",     "type",
+                                      "utf8",         "warn",     "xpcall",       NULL};
   for (int i = 0; names[i]; i++)
     if (strcmp(names[i], name) == 0) return true;
   return false;

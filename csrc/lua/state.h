@@ -10,21 +10,21 @@
 #include "lua/wait.h"
 
 struct rl_state {
-  rl_holder holder;     /* the handles of this state */
-  lua_State *L;         /* its main thread */
-  rl_task *task;        /* NULL: a main program */
+  rl_holder holder; /* the handles of this state */
+  lua_State *L;     /* its main thread */
+  rl_task *task;    /* NULL: a main program */
   rl_program *program;
-  rl_wait wait;         /* the one wait this state can be in */
-  lua_State *running;   /* the coroutine our `resume` runs, or L */
-  bool parkable;        /* everything below `running` can yield */
-  bool parking;         /* the yield under way parks the task */
-  bool requeue;         /* the yield under way only gives up the turn */
-  bool over;            /* a main program whose runtime has ended */
-  int nowait;           /* > 0: inside a function that must not wait */
-  rl_blob *paths;       /* package.path and package.cpath, each with its zero */
-  rl_blob *globals;     /* names of the starter's globals beyond the usual ones, or NULL */
-  rl_blob *own_globals; /* the same of this state, made when it starts a task */
-  unsigned nglobals;    /* how many globals there were then */
+  rl_wait wait;              /* the one wait this state can be in */
+  lua_State *running;        /* the coroutine our `resume` runs, or L */
+  bool parkable;             /* everything below `running` can yield */
+  bool parking;              /* the yield under way parks the task */
+  bool requeue;              /* the yield under way only gives up the turn */
+  bool over;                 /* a main program whose runtime has ended */
+  int nowait;                /* > 0: inside a function that must not wait */
+  rl_blob *paths;            /* package.path and package.cpath, each with its zero */
+  rl_blob *globals;          /* names of the starter's globals beyond the usual ones, or NULL */
+  rl_blob *own_globals;      /* the same of this state, made when it starts a task */
+  unsigned nglobals;         /* how many globals there were then */
   size_t memory, memory_cap; /* bytes in use and allowed; the cap is 0 without one */
 };
 

@@ -404,8 +404,8 @@ static int task_id(lua_State *L) {
   return 1;
 }
 
-static const char *const state_names[RL_TASK_STATES] = {"runnable", "running", "waiting", "finished",
-                                                        "failed"};
+static const char *const state_names[RL_TASK_STATES] = {"runnable", "running", "waiting",
+                                                        "finished", "failed"};
 
 /* What a parked task waits on, as "recv jobs"; read while it is held from outside. */
 static void describe_wait(rl_task *t, char *buf, size_t size) {
@@ -469,8 +469,8 @@ static int rille_yield(lua_State *L) {
 
 void rl_open_task(lua_State *L, rl_state *S) {
   static const luaL_Reg methods[] = {
-      {"join", task_join},     {"await", task_await},         {"traceback", task_traceback},
-      {"name", task_name},     {"id", task_id},               {"status", task_status},
+      {"join", task_join},           {"await", task_await}, {"traceback", task_traceback},
+      {"name", task_name},           {"id", task_id},       {"status", task_status},
       {"__tostring", task_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"go", rille_go}, {"self", rille_self}, {"yield", rille_yield}, {NULL, NULL}};

@@ -90,10 +90,8 @@ static int rille_now(lua_State *L) {
 }
 
 void rl_open_time(lua_State *L, rl_state *S) {
-  static const luaL_Reg methods[] = {{"stop", timer_stop},
-                                     {"reset", timer_reset},
-                                     {"__tostring", timer_tostring},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"stop", timer_stop}, {"reset", timer_reset}, {"__tostring", timer_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"after", rille_after}, {"tick", rille_tick},
                                        {"timer", rille_after}, {"sleep", rille_sleep},
                                        {"now", rille_now},     {NULL, NULL}};

@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { /* inline contents */
-  IN_VOID = RL_MSG_INLINE, /* no values at all */
-  IN_NIL,
-  IN_FALSE,
-  IN_TRUE,
-  IN_INT,
-  IN_FLOAT,
-  IN_POINTER,
-  IN_STRING /* of `len` bytes */
+enum {                          /* inline contents */
+       IN_VOID = RL_MSG_INLINE, /* no values at all */
+       IN_NIL,
+       IN_FALSE,
+       IN_TRUE,
+       IN_INT,
+       IN_FLOAT,
+       IN_POINTER,
+       IN_STRING /* of `len` bytes */
 };
 
 enum { ENCODED = 0, ONE_STRING = 1 }; /* `len` of a message with a blob */

@@ -67,6 +67,10 @@ static rl_unit **push_box(lua_State *L, int tidx, int classes) {
    (a __transfer had sent it). */
 static void make_known(lua_State *L, transfer *T, int tidx, int classes, const rl_unit *u) {
   int box = lua_gettop(L);
+  lua_getiuservalue(L, tidx, UV_UNITS);
+  lua_pushvalue(L, box);
+  lua_rawsetp(L, -2, u);
+  lua_settop(L, box);
   lua_getiuservalue(L, tidx, UV_UNIT_OF);
   lua_Integer n = (lua_Integer)lua_rawlen(L, classes);
   for (lua_Integer i = 1; i <= n; i++) {
@@ -80,9 +84,6 @@ static void make_known(lua_State *L, transfer *T, int tidx, int classes, const r
     }
     lua_settop(L, box + 1);
   }
-  lua_getiuservalue(L, tidx, UV_UNITS);
-  lua_pushvalue(L, box);
-  lua_rawsetp(L, -2, u);
   lua_settop(L, box);
 }
 

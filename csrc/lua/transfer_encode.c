@@ -196,7 +196,7 @@ static void check_names(encoder *e) {
 static bool put_name(encoder *e, int idx, uint32_t parent, bool held) {
   lua_State *L = e->L;
   const void *p = lua_topointer(L, idx);
-  if (!rl_notable_test(e->T, p) || !rl_name_push(L, e->T, e->tidx, idx, held)) return false;
+  if (!rl_notable_test(e->T, p) || !rl_name_push(L, e->tidx, idx, held)) return false;
   size_t len;
   const char *name = lua_tolstring(L, -1, &len);
   put_head(e, T_NAME, p, parent);
@@ -221,7 +221,8 @@ static int anchor(encoder *e) {
 }
 
 static void put_off_body(encoder *e, int idx, uint32_t index, uint32_t narr) {
-  if (e->noff == e->off_room) e->off = rl_transfer_grow(e->L, e->off, sizeof(put_off), &e->off_room);
+  if (e->noff == e->off_room)
+    e->off = rl_transfer_grow(e->L, e->off, sizeof(put_off), &e->off_room);
   lua_pushvalue(e->L, idx);
   lua_rawseti(e->L, anchor(e), (lua_Integer)e->noff + 1);
   e->off[e->noff++] = (put_off){index, narr};
@@ -345,7 +346,6 @@ static void put_pairs(encoder *e, int idx, uint32_t index, uint32_t narr, int de
 
 static void put_table_body(encoder *e, int idx, uint32_t index, const shape *s, int depth) {
   lua_State *L = e->L;
-  luaL_checkstack(L, 12, "too deep");
   if (s->held)
     put_held_pairs(e, index, s, depth);
   else
@@ -432,8 +432,7 @@ static void put_class(encoder *e, int idx, uint32_t parent, shape *s, int depth)
   if (put_known_class(e, idx, parent)) return;
   check_names(e);
   if (put_name(e, idx, parent, true)) return;
-  if (finalizes(e->L, idx))
-    refuse_as(e, "metatable with __gc", lua_topointer(e->L, idx), parent);
+  if (finalizes(e->L, idx)) refuse_as(e, "metatable with __gc", lua_topointer(e->L, idx), parent);
   if (e->unit) {
     put_class_of_unit(e, idx, parent, s, depth);
   } else {
@@ -524,7 +523,6 @@ static void put_upvalue(encoder *e, int idx, uint32_t index, int n, int depth) {
 
 static void put_upvalues(encoder *e, int idx, uint32_t index, int depth) {
   lua_State *L = e->L;
-  luaL_checkstack(L, 12, "too deep");
   for (int n = 1; lua_getupvalue(L, idx, n); n++) {
     put_upvalue(e, idx, index, n, depth);
     lua_pop(L, 1);
@@ -543,7 +541,7 @@ static void put_function(encoder *e, int idx, uint32_t parent, int depth) {
   lua_State *L = e->L;
   const void *p = lua_topointer(L, idx);
   if (put_seen(e, p, parent)) return;
-  luaL_checkstack(L, 8, "too deep");
+  luaL_checkstack(L, 16, "too deep");
   if (lua_iscfunction(L, idx)) {
     put_c_function(e, idx, parent);
     return;
@@ -562,6 +560,7 @@ static void put_function(encoder *e, int idx, uint32_t parent, int depth) {
 /* Writes the bodies that were put off since there were `mark` of them. */
 static void put_bodies(encoder *e, uint32_t mark, int depth) {
   lua_State *L = e->L;
+  luaL_checkstack(L, 16, "too deep");
   while (e->noff > mark) {
     put_off o = e->off[--e->noff];
     lua_rawgeti(L, e->anchor, (lua_Integer)e->noff + 1);

@@ -30,7 +30,7 @@ enum {
   T_CLASS,  /* numbered: index of the reference to its unit, index in it */
   T_CELL,   /* only as an upvalue, shared with: number of the function, index of its upvalue */
   T_END,
-  T_KIND = 0x1f,  /* the bits of the above */
+  T_KIND = 0x1f,   /* the bits of the above */
   IS_CLASS = 0x20, /* a table: the next class of this unit */
   LATER = 0x40,    /* the body is put off */
   KEEP = 0x80      /* referred to later */
@@ -78,15 +78,15 @@ struct encoder {
   lua_State *L;
   rl_state *S;
   transfer *T;
-  encoder *below; /* the encoder under way before this one, or the next idle one */
-  int tidx;       /* stack index of T */
-  bool unit;      /* encodes classes for the messages of `below` */
-  const char *root; /* how paths start, or one of the next two */
-  int first;             /* stack index of the first root value */
-  uint32_t found_in;     /* a unit's: the entry of `below` where its first class was found */
+  encoder *below;    /* the encoder under way before this one, or the next idle one */
+  int tidx;          /* stack index of T */
+  bool unit;         /* encodes classes for the messages of `below` */
+  const char *root;  /* how paths start, or one of the next two */
+  int first;         /* stack index of the first root value */
+  uint32_t found_in; /* a unit's: the entry of `below` where its first class was found */
   const void *globals;
-  int anchor;            /* stack index of a table: [1..] put off, [-1..] results of __transfer */
-  int classes;           /* a unit's: stack index of the array of its classes */
+  int anchor;  /* stack index of a table: [1..] put off, [-1..] results of __transfer */
+  int classes; /* a unit's: stack index of the array of its classes */
   uint32_t nclasses, nanchored;
   bool checked; /* package.loaded was compared with the names */
   uint32_t nid, nkept, later;
@@ -99,11 +99,11 @@ struct encoder {
   memo memo;
 };
 
-struct transfer { /* what a state keeps; a userdata with the uservalues below */
+struct transfer {  /* what a state keeps; a userdata with the uservalues below */
   encoder *active; /* newest first */
   encoder *idle;
   bool closed;
-  bool refused; /* the error on its way is "cannot send" */
+  bool refused;         /* the error on its way is "cannot send" */
   const void **notable; /* a hash of the addresses of all that has a name or a unit */
   size_t nnotable, notable_room;
   uintptr_t signature; /* of package.loaded when the names were collected; 0: not yet */
@@ -154,7 +154,7 @@ int rl_decode_blob(lua_State *L, rl_state *S, const rl_blob *b, int classes);
 
 /* Pushes the name of the table or C function at `idx` and gives true, or pushes nothing. A table that
    only lies within a module counts if `held`. */
-bool rl_name_push(lua_State *L, transfer *T, int tidx, int idx, bool held);
+bool rl_name_push(lua_State *L, int tidx, int idx, bool held);
 /* Collects the names anew if package.loaded has changed since, or anyway. */
 void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway);
 /* Remembers that the object at `idx` has a name or a unit. */

@@ -73,6 +73,7 @@ typedef struct collector {
   lua_State *L;
   transfer *T;
   int tidx, tables, functions; /* stack indices */
+  const void *globals;
   int depth; /* how many fields a name may have */
 } collector;
 
@@ -108,10 +109,11 @@ static void offer(collector *c, int idx) {
   bool taken = lua_rawget(L, names) != LUA_TNIL && !is_better(L, name, name + 1);
   lua_settop(L, name);
   if (taken) return;
+  rl_notable_add(L, c->T, c->tidx,
+                 lua_topointer(L, idx)); /* first: what is only notable is harmless */
   lua_pushvalue(L, idx);
   lua_pushvalue(L, name);
   lua_rawset(L, names);
-  rl_notable_add(L, c->T, c->tidx, lua_topointer(L, idx));
 }
 
 /* Pushes `name` and `key`, joined; both are strings on the stack. */
@@ -162,11 +164,11 @@ static void collect_module(collector *c, int idx) {
   offer(c, idx);
   lua_pop(L, 1);
   if (!lua_istable(L, idx)) return;
-  const char *s = lua_tostring(L, name);
-  if (strcmp(s, LUA_GNAME) == 0) {
+  if (lua_topointer(L, idx) == c->globals) {
     collect_base(c, idx, name);
     return;
   }
+  const char *s = lua_tostring(L, name);
   /* below package lie all the others; our own module holds its metatables in a table */
   c->depth = strcmp(s, LUA_LOADLIBNAME) == 0 ? 1 : strcmp(s, "rille.core") == 0 ? 4 : 2;
   collect_fields(c, idx, name, 1);
@@ -215,15 +217,15 @@ void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway) {
     forget_tables(L, tidx);
     lua_getiuservalue(L, tidx, UV_TABLES);
     lua_getiuservalue(L, tidx, UV_FUNCTIONS);
-    collector c = {L, T, tidx, top + 2, top + 3, 0};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    collector c = {L, T, tidx, top + 2, top + 3, lua_topointer(L, -1), 0};
     collect_modules(&c, loaded);
     T->signature = signature;
   }
   lua_settop(L, top);
 }
 
-bool rl_name_push(lua_State *L, transfer *T, int tidx, int idx, bool held) {
-  (void)T;
+bool rl_name_push(lua_State *L, int tidx, int idx, bool held) {
   luaL_checkstack(L, 4, NULL);
   lua_getiuservalue(L, tidx, lua_istable(L, idx) ? UV_TABLES : UV_FUNCTIONS);
   lua_pushvalue(L, idx);
@@ -259,22 +261,20 @@ static void push_module(lua_State *L, const char *module) {
   lua_remove(L, -2);
 }
 
+/* Replaces the table on top by its field. */
+static bool step_to_field(lua_State *L, const char *field) {
+  if (!lua_istable(L, -1)) return false;
+  lua_pushstring(L, field);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return !lua_isnil(L, -1);
+}
+
 void rl_name_resolve(lua_State *L, const char *name, size_t len) {
-  const char *module = name, *end = name + len;
-  lua_pushlstring(L, name, len); /* with a zero at its end */
-  name = lua_tostring(L, -1);
-  end = name + len;
-  module = name;
+  const char *module = lua_pushlstring(L, name, len); /* with a zero at its end */
+  const char *end = module + len, *field = module + strlen(module);
   push_module(L, module);
-  for (name += strlen(name); name < end; name += strlen(name)) {
-    name++;
-    bool found = lua_istable(L, -1);
-    if (found) {
-      lua_pushstring(L, name);
-      found = lua_rawget(L, -2) != LUA_TNIL;
-      lua_remove(L, -2);
-    }
-    if (!found) luaL_error(L, "module '%s' has no '%s' here", module, name);
-  }
+  for (; field < end; field += strlen(field))
+    if (!step_to_field(L, ++field)) luaL_error(L, "module '%s' has no '%s' here", module, field);
   lua_remove(L, -2);
 }

@@ -18,8 +18,9 @@ static void put_popped(encoder *t) {
 
 static bool is_identifier(const char *s, size_t len) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
-  static const char reserved[] = " and break do else elseif end false for function goto if in local nil"
-                                 " not or repeat return then true until while ";
+  static const char reserved[] =
+      " and break do else elseif end false for function goto if in local nil"
+      " not or repeat return then true until while ";
   if (len == 0 || strspn(s, letters) != len || (*s >= '0' && *s <= '9')) return false;
   char word[16] = " ";
   if (len > sizeof word - 3) return true;
@@ -146,7 +147,8 @@ static void put_root(encoder *t, const encoder *e, uint32_t root) {
 }
 
 /* Pushes an array of the addresses on the way from a root value, which is the first, to `p`. */
-static const void **way_to(lua_State *L, const encoder *e, const void *p, uint32_t parent, size_t *n) {
+static const void **way_to(lua_State *L, const encoder *e, const void *p, uint32_t parent,
+                           size_t *n) {
   *n = 1;
   for (uint32_t i = parent; !(i & ROOT); i = e->memo.entry[i].parent) ++*n;
   const void **way = lua_newuserdatauv(L, *n * sizeof *way, 0);

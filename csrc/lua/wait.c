@@ -62,7 +62,8 @@ double rl_deadline_at(lua_State *L, int idx) {
 
 static int guard_error(lua_State *L, rl_state *S, int idx) {
   if (rl_handle_as(L, S, idx, RL_H_CANCEL))
-    return luaL_argerror(L, idx, "done expected, got cancel (put the call that makes it in parentheses)");
+    return luaL_argerror(L, idx,
+                         "done expected, got cancel (put the call that makes it in parentheses)");
   return rl_type_error(L, S, idx, "done, channel, task, timer or number");
 }
 

@@ -17,18 +17,18 @@ typedef struct rl_state rl_state;
 typedef int (*rl_finish)(lua_State *L, rl_state *S, rl_status st);
 
 typedef struct rl_wait {
-  rl_waiter own;      /* a main program's */
-  rl_waiter *waiter;  /* own, or the task's */
-  rl_timer timer;     /* for the deadline */
-  double deadline;    /* INFINITY: none */
-  rl_case *cases;     /* inl, or a userdata on the Lua stack */
+  rl_waiter own;     /* a main program's */
+  rl_waiter *waiter; /* own, or the task's */
+  rl_timer timer;    /* for the deadline */
+  double deadline;   /* INFINITY: none */
+  rl_case *cases;    /* inl, or a userdata on the Lua stack */
   rl_case inl[2];
   unsigned n, won;
-  bool guarded;       /* case 0 is the optional done */
-  uint8_t choice;     /* an rl_choice */
-  bool named;         /* select's: the cases came in a table */
-  unsigned timeout;   /* select's: the case that stands for the deadline */
-  const char *op;     /* what it is called in reports */
+  bool guarded;     /* case 0 is the optional done */
+  uint8_t choice;   /* an rl_choice */
+  bool named;       /* select's: the cases came in a table */
+  unsigned timeout; /* select's: the case that stands for the deadline */
+  const char *op;   /* what it is called in reports */
   rl_finish finish;
 } rl_wait;
 

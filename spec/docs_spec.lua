@@ -1,0 +1,158 @@
+-- The reference is complete and true: each exported name and each method of a handle has
+-- its entry, and no page names what does not exist.
+
+local plain = require "spec.support.plain"
+local describe, it, assert = plain(describe), plain(it), assert
+local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
+
+local rille = require "rille"
+
+local FOLDER = "docs/reference/"
+local PAGES = { "tasks", "channels", "select", "done", "time", "runtime", "transfer" }
+
+local function page(name)
+  local file = assert.is_truthy(io.open(FOLDER .. name .. ".md"))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function all_pages()
+  local texts = {}
+  local list = io.popen("ls " .. FOLDER .. "*.md")
+  for path in list:lines() do
+    local name = path:match "([^/]+)%.md$"
+    texts[name] = page(name)
+  end
+  list:close()
+  return texts
+end
+
+-- An entry is a heading, a table row or a list item whose code names it.
+local function has_entry(texts, pattern)
+  for _, text in pairs(texts) do
+    for line in text:gmatch "[^\n]+" do
+      if line:find "^%s*[#|*%-]" and line:find(pattern) then return true end
+    end
+  end
+  return false
+end
+
+local function missing(texts, names, prefix)
+  local list = {}
+  for _, name in ipairs(names) do
+    if not has_entry(texts, "`[^`]*" .. prefix .. name .. "%f[^%w_]") and
+      not has_entry(texts, "^%s*#.*" .. prefix .. name .. "%f[^%w_]") then
+      list[#list + 1] = name
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+-- The methods a handle answers to, whether `__index` is a table or a function.
+local function methods(handle)
+  local names = {}
+  local index = debug.getmetatable(handle).__index
+  for name in pairs(type(index) == "table" and index or {}) do
+    if type(name) == "string" and not name:find "^__" then names[#names + 1] = name end
+  end
+  return names
+end
+
+local function exports()
+  local names = {}
+  for name in pairs(rille) do names[#names + 1] = name end
+  return names
+end
+
+-- What the interface promises of each handle, so that a method cannot get lost either.
+local function handles()
+  local ch = rille.chan()
+  return {
+    task = { rille.go(function() end), { "join", "await", "traceback", "name", "id", "status" } },
+    channel = { ch, { "send", "recv", "try_send", "try_recv", "close", "iter", "cap", "name",
+      "receiver", "sender", "sending" } },
+    receiver = { ch:receiver(), { "recv", "try_recv", "iter", "cap", "name" } },
+    sender = { ch:sender(), { "send", "try_send", "close", "cap", "name", "sending" } },
+    done = { (rille.done()), { "err", "cause", "check", "deadline", "remaining", "value", "wait",
+      "after", "detached" } },
+    after = { rille.after(60), { "recv" } },
+    timer = { rille.timer(60), { "stop", "reset", "recv" } },
+    tick = { rille.tick(60), { "stop", "recv" } },
+  }
+end
+
+describe("the module", function()
+  it("exports what the interface promises", function()
+    for _, name in ipairs {
+      "go", "self", "yield", "sleep", "defer", "chan", "never", "select", "try_select",
+      "select_first", "done", "background", "any", "all", "notify", "after", "tick", "timer",
+      "now", "stats", "_VERSION",
+    } do
+      assert.is_not_nil(rille[name], name)
+    end
+  end)
+
+  it("has handles with the methods the interface promises", function()
+    for kind, handle in pairs(handles()) do
+      for _, name in ipairs(handle[2]) do
+        assert.is_function(handle[1][name], kind .. ":" .. name)
+      end
+    end
+  end)
+end)
+
+describe("the reference", function()
+  for _, name in ipairs(PAGES) do
+    it("has a page " .. name .. ", which opens with its title", function()
+      assert.matches("^# %w", page(name))
+    end)
+  end
+
+  it("has an entry for each exported name", function()
+    assert.same({}, missing(all_pages(), exports(), "rille%."))
+  end)
+
+  it("has an entry for each method of each handle", function()
+    local texts = all_pages()
+    for kind, handle in pairs(handles()) do
+      local names = methods(handle[1])
+      table.move(handle[2], 1, #handle[2], #names + 1, names)
+      assert.same({}, missing(texts, names, ":"), kind)
+    end
+  end)
+
+  it("names nothing of rille that does not exist", function()
+    for name, text in pairs(all_pages()) do
+      for word in text:gmatch "%f[%w]rille%.([%a_][%w_]*)%f[^%w_.]" do
+        local known = rille[word] ~= nil or package.searchpath("rille." .. word, package.path) or
+          package.searchpath("rille." .. word, package.cpath)
+        assert.is_truthy(known, name .. ".md names rille." .. word)
+      end
+    end
+  end)
+
+  it("names the fixed error words", function()
+    local texts = table.concat({ page "tasks", page "channels", page "select", page "done" }, "\n")
+    for _, word in ipairs { "closed", "empty", "full", "canceled", "deadline exceeded" } do
+      assert.is_truthy(texts:find('"' .. word .. '"', 1, true), word)
+    end
+  end)
+
+  it("names the settings of the environment", function()
+    local text = page "runtime"
+    for _, name in ipairs { "RILLE_THREADS", "RILLE_LEAKS" } do
+      assert.is_truthy(text:find(name, 1, true), name)
+    end
+  end)
+
+  it("has examples that compile", function()
+    for name, text in pairs(all_pages()) do
+      for code in text:gmatch "\n```lua\n(.-)\n```" do
+        local chunk, err = load(code, "=" .. name .. ".md")
+        assert.is_truthy(chunk, tostring(err) .. "\n" .. code)
+      end
+    end
+  end)
+end)

@@ -1,0 +1,108 @@
+-- What specs share. busted loads it before the first file (see .busted); specs say
+-- `local helper = require "spec.helper"`.
+--
+-- There is no watchdog here: spec/run.lua gives every file a process and a time limit.
+
+local busted = require "busted"
+local rille = require "rille"
+
+local helper = {}
+
+-- Tasks that have not ended.
+local function live()
+  local tasks = rille.stats().tasks
+  return (tasks.runnable or 0) + (tasks.running or 0) + (tasks.waiting or 0)
+end
+
+local at_start = 0
+busted.subscribe({ "test", "start" }, function()
+  at_start = live()
+  return nil, true
+end)
+
+-- What is left, for a message: each task where the module can list them, else the counts.
+local function leftovers()
+  local lines = {}
+  for _, task in ipairs(rille.tasks and rille.tasks() or {}) do
+    local waiting = task.waiting and (" in %s at %s"):format(task.waiting.op, task.waiting.at) or ""
+    local line = "%s, started at %s: %s%s"
+    table.insert(lines, line:format(task.name, task.started, task.status, waiting))
+  end
+  for status, count in pairs(rille.stats().tasks) do
+    table.insert(lines, ("%s: %d"):format(status, count))
+  end
+  table.sort(lines)
+  return table.concat(lines, "\n")
+end
+
+--- Waits until no more tasks live than when the test began, for at most `limit` seconds (5), and
+-- raises with what is left. Meant as `after_each(helper.settled)`.
+function helper.settled(limit)
+  local deadline = rille.now() + (limit or 5)
+  while live() > at_start do
+    if rille.now() > deadline then
+      local message = "%d tasks at the start of the test, %d left:\n%s"
+      error(message:format(at_start, live(), leftovers()))
+    end
+    rille.sleep(0.002)
+  end
+end
+
+--- The Lua that runs the specs; a sanitizer run names its own.
+function helper.lua_cmd()
+  local first = -1
+  while arg[first - 1] do first = first - 1 end
+  return os.getenv "RILLE_LUA" or arg[first] or "lua5.4"
+end
+
+local function spill(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local function slurp(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "a"
+  file:close()
+  os.remove(path)
+  return text
+end
+
+local function quote(word)
+  return "'" .. tostring(word):gsub("'", [['\'']]) .. "'"
+end
+
+-- The command line of a script: its environment, its time limit, its files.
+local function command_of(base, opts)
+  local env = { LUA_PATH = package.path, LUA_CPATH = package.cpath }
+  for name, value in pairs(opts.env or {}) do env[name] = value end
+  local words = { "env" }
+  for name, value in pairs(env) do table.insert(words, quote(name .. "=" .. value)) end
+  table.insert(words, ("timeout -k 1 %g"):format(opts.timeout or 20))
+  table.insert(words, quote(helper.lua_cmd()))
+  table.insert(words, base .. ".lua")
+  for _, word in ipairs(opts.args or {}) do table.insert(words, quote(word)) end
+  return ("%s <%s.in >%s.out 2>%s.err"):format(table.concat(words, " "), base, base, base)
+end
+
+--- Runs Lua source as a program of its own. opts: timeout (20 s), env (a table), args, stdin.
+-- Returns { code, out, err, seconds }; code is 124 past the timeout, 128 + n after signal n.
+function helper.run(script, opts)
+  opts = opts or {}
+  local base = os.tmpname()
+  spill(base .. ".lua", script)
+  spill(base .. ".in", opts.stdin or "")
+  local start = rille.now()
+  local _, how, code = os.execute(command_of(base, opts))
+  local result = {
+    code = how == "signal" and 128 + code or code,
+    seconds = rille.now() - start,
+    out = slurp(base .. ".out"),
+    err = slurp(base .. ".err"),
+  }
+  for _, suffix in ipairs { "", ".lua", ".in" } do os.remove(base .. suffix) end
+  return result
+end
+
+return helper
