@@ -13,6 +13,10 @@ struct rl_after {
   void (*run)(rl_fiber *);
 };
 
+rl_after *rl_after_of(rl_object *o) {
+  return (rl_after *)o; /* the object comes first */
+}
+
 /* By the claimer. At the end of the program nothing is started any more. */
 static void start(rl_after *a) {
   rl_task *t = a->task;
@@ -23,13 +27,13 @@ static void start(rl_after *a) {
 
 static void fire(rl_waiter *w, rl_wakes *ws) {
   (void)ws;
-  rl_after *a = (rl_after *)(void *)w->u.hook.owner; /* the object comes first */
+  rl_after *a = rl_after_of(w->u.hook.owner);
   start(a);
   rl_release(&a->obj); /* it held itself */
 }
 
 static void destroy(rl_object *o) {
-  rl_after *a = (rl_after *)o;
+  rl_after *a = rl_after_of(o);
   rl_select_withdraw(&a->on, 1, NULL);
   if (a->task) rl_release(&a->task->end.src.obj);
   rl_release(&a->on.node.on->obj);

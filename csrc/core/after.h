@@ -15,5 +15,6 @@ rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *));
 /* True when this kept the task from starting; later false. */
 bool rl_after_stop(rl_after *a);
 rl_object *rl_after_object(rl_after *a);
+rl_after *rl_after_of(rl_object *o);
 
 #endif

@@ -75,7 +75,16 @@ static void any_poll(rl_done *d) {
   for (unsigned i = 0; i < any_of(d)->n; i++) poll_case(&any_of(d)->cases[i]);
 }
 
-static const rl_done_inputs any_inputs = {any_withdraw, any_poll};
+static void any_start(rl_done *d) {
+  any *a = any_of(d);
+  unsigned won;
+  rl_msg cause;
+  if (a->n == 0 || rl_select(&d->self, a->cases, a->n, RL_RANDOM, &won) == RL_PARK) return;
+  rl_why why = outcome(&a->cases[won], &cause);
+  rl_done_fire(d, why, &cause); /* nobody contends: nothing was queued */
+}
+
+static const rl_done_inputs any_inputs = {any_start, any_withdraw, any_poll};
 
 static void any_fire(rl_waiter *w, rl_wakes *ws) {
   rl_done *d = (rl_done *)w->u.hook.owner;
@@ -108,15 +117,6 @@ void rl_any_input(rl_done *d, unsigned i, rl_source *on) {
   if (deadline < d->deadline) d->deadline = deadline;
 }
 
-void rl_any_start(rl_done *d) {
-  any *a = any_of(d);
-  unsigned won;
-  rl_msg cause;
-  if (a->n == 0 || rl_select(&d->self, a->cases, a->n, RL_RANDOM, &won) == RL_PARK) return;
-  rl_why why = outcome(&a->cases[won], &cause);
-  rl_done_fire(d, why, &cause); /* nobody contends: nothing was queued */
-}
-
 /* all */
 
 static all *all_of(rl_done *d) {
@@ -131,8 +131,6 @@ static void all_poll(rl_done *d) {
   for (unsigned i = 0; i < all_of(d)->n; i++) poll_case(&all_of(d)->in[i].input);
 }
 
-static const rl_done_inputs all_inputs = {all_withdraw, all_poll};
-
 /* Input `c` has fired; the last one's outcome is that of the whole. */
 static void count_down(all *a, rl_case *c, rl_wakes *ws) {
   if (atomic_fetch_sub_explicit(&a->left, 1, memory_order_acq_rel) != 1) return;
@@ -142,6 +140,21 @@ static void count_down(all *a, rl_case *c, rl_wakes *ws) {
   rl_done_finish(&a->done, why, &cause, ws);
   rl_release(&a->done.src.obj); /* the claim's count; the input's hook holds another */
 }
+
+static void all_start(rl_done *d) {
+  all *a = all_of(d);
+  unsigned won;
+  rl_wakes ws = {NULL, NULL};
+  for (unsigned i = 0; i < a->n; i++) {
+    all_input *in = &a->in[i];
+    if (rl_select(&in->waiter, &in->input, 1, RL_RANDOM, &won) != RL_PARK)
+      count_down(a, &in->input, &ws);
+  }
+  rl_wake_all(&ws);
+  if (a->n == 0) rl_done_fire(d, RL_CANCELED, NULL);
+}
+
+static const rl_done_inputs all_inputs = {all_start, all_withdraw, all_poll};
 
 static void all_fire(rl_waiter *w, rl_wakes *ws) {
   all_input *in = (all_input *)(void *)w; /* the waiter comes first */
@@ -172,17 +185,4 @@ rl_done *rl_all_make(unsigned n) {
 
 void rl_all_input(rl_done *d, unsigned i, rl_source *on) {
   set_input(&all_of(d)->in[i].input, on);
-}
-
-void rl_all_start(rl_done *d) {
-  all *a = all_of(d);
-  unsigned won;
-  rl_wakes ws = {NULL, NULL};
-  for (unsigned i = 0; i < a->n; i++) {
-    all_input *in = &a->in[i];
-    if (rl_select(&in->waiter, &in->input, 1, RL_RANDOM, &won) != RL_PARK)
-      count_down(a, &in->input, &ws);
-  }
-  rl_wake_all(&ws);
-  if (a->n == 0) rl_done_fire(d, RL_CANCELED, NULL);
 }

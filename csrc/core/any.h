@@ -8,13 +8,11 @@
 
 #include "core/select.h"
 
-/* For n inputs, to be set by rl_any_input, then started. NULL: out of memory. */
+/* For n inputs, to be set by rl_any_input, then started by rl_done_start. NULL: out of memory. */
 rl_done *rl_any_make(unsigned n);
 rl_done *rl_all_make(unsigned n);
 /* Input i: a channel that delivers or is closed, or a done that fires; counted. NULL: never. */
 void rl_any_input(rl_done *d, unsigned i, rl_source *on);
 void rl_all_input(rl_done *d, unsigned i, rl_source *on);
-void rl_any_start(rl_done *d);
-void rl_all_start(rl_done *d);
 
 #endif

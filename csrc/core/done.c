@@ -8,12 +8,28 @@
 #include <math.h>
 #include <stdlib.h>
 
-static void no_withdraw(rl_done *d) {
+static void nothing(rl_done *d) {
   (void)d;
 }
 
-static void no_poll(rl_done *d) {
-  (void)d;
+static void take_over(rl_done *d, rl_done *from) {
+  rl_msg cause;
+  rl_msg_share(&cause, &from->cause);
+  if (!rl_done_fire(d, (rl_why)from->why, &cause)) rl_msg_drop(&cause);
+}
+
+/* Queues `up`, unless the parent has fired already: then the child fires now. */
+static void parent_watch(rl_done *d) {
+  rl_done *p = d->parent;
+  d->up.waiter = &d->self;
+  d->up.on = &p->src;
+  d->up.msg = NULL;
+  rl_done_poll(p);
+  rl_lock_take(&p->src.lock);
+  bool fired = rl_done_fired(p);
+  if (!fired) rl_queue_add(&p->watchers, &d->up);
+  rl_lock_leave(&p->src.lock);
+  if (fired) take_over(d, p);
 }
 
 static void parent_withdraw(rl_done *d) {
@@ -22,8 +38,8 @@ static void parent_withdraw(rl_done *d) {
   rl_lock_leave(&d->parent->src.lock);
 }
 
-static const rl_done_inputs no_inputs = {no_withdraw, no_poll};
-static const rl_done_inputs parent_input = {parent_withdraw, no_poll};
+static const rl_done_inputs no_inputs = {nothing, nothing, nothing};
+static const rl_done_inputs parent_input = {parent_watch, parent_withdraw, nothing};
 
 /* Runs when the parent has fired: the child takes over error and cause. */
 static void fire_from_parent(rl_waiter *w, rl_wakes *ws) {
@@ -98,34 +114,14 @@ rl_done *rl_done_make(rl_done *parent) {
   return d;
 }
 
-static void take_over(rl_done *d, rl_done *from) {
-  rl_msg cause;
-  rl_msg_share(&cause, &from->cause);
-  if (!rl_done_fire(d, (rl_why)from->why, &cause)) rl_msg_drop(&cause);
-}
-
-/* Queues `up`, unless the parent has fired already: then the child fires now. */
-static void watch_parent(rl_done *d) {
-  rl_done *p = d->parent;
-  d->up.waiter = &d->self;
-  d->up.on = &p->src;
-  d->up.msg = NULL;
-  rl_done_poll(p);
-  rl_lock_take(&p->src.lock);
-  bool fired = rl_done_fired(p);
-  if (!fired) rl_queue_add(&p->watchers, &d->up);
-  rl_lock_leave(&p->src.lock);
-  if (fired) take_over(d, p);
-}
-
 bool rl_done_start(rl_done *d, double own) {
   bool armed = own < d->deadline;
   if (armed) d->deadline = own;
-  if (d->parent) watch_parent(d);
+  d->inputs->start(d);
   if (!armed || rl_done_fired(d)) return true;
   if (own <= rl_now()) return rl_done_poll(d), true;
   bool ok = rl_timer_set(&d->timer, own);
-  if (rl_done_fired(d)) rl_timer_unset(&d->timer); /* meanwhile, by its parent */
+  if (rl_done_fired(d)) rl_timer_unset(&d->timer); /* meanwhile, by an input */
   return ok;
 }
 

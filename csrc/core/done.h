@@ -16,6 +16,7 @@ typedef struct rl_done rl_done;
 
 /* How a done hangs on its inputs: one parent, several (any), or none. */
 typedef struct rl_done_inputs {
+  void (*start)(rl_done *d);    /* begins to watch them; fires when one has fired already */
   void (*withdraw)(rl_done *d); /* takes its nodes out of the inputs' queues */
   void (*poll)(rl_done *d);     /* fires inputs whose deadline has passed */
 } rl_done_inputs;
@@ -48,7 +49,7 @@ void rl_done_below(rl_done *d, rl_done *parent);
 
 /* A done of its own; NULL when out of memory. Not started: set deadline, values, causes, then start. */
 rl_done *rl_done_make(rl_done *parent);
-/* Begins to watch the parent and arms the deadline; `own` is its own one (INFINITY: none). False: no
+/* Begins to watch the inputs and arms the deadline; `own` is its own one (INFINITY: none). False: no
    memory or thread for the timer. */
 bool rl_done_start(rl_done *d, double own);
 

@@ -20,6 +20,7 @@ rl_program *rl_program_make(void) {
   if (!p) return NULL;
   p->background = rl_done_make(NULL);
   if (!p->background) return free(p), NULL;
+  p->background->name = strdup("background"); /* without memory it has none */
   p->next = atomic_load_explicit(&programs, memory_order_relaxed);
   while (!atomic_compare_exchange_weak_explicit(&programs, &p->next, p, memory_order_release,
                                                 memory_order_relaxed))
@@ -54,6 +55,7 @@ static void report(rl_task *t) {
   fprintf(stderr, "rille: task %llu \"%s\", started at %s, failed: %s\n%s%s",
           (unsigned long long)t->id, t->name, t->started, t->complaint,
           t->traceback ? t->traceback : "", t->traceback ? "\n" : "");
+  atomic_fetch_add_explicit(&t->program->untaken, 1, memory_order_relaxed);
 }
 
 static void destroy(rl_object *o) {

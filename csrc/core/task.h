@@ -28,6 +28,7 @@ typedef struct rl_program {
   atomic_bool over;        /* its runtime is ending: nothing is started any more */
   atomic_bool ended;       /* somebody ends it, or has */
   atomic_uint leaving;     /* tasks that are in os.exit */
+  atomic_uint untaken;     /* errors reported because nobody took them */
   void *binding;           /* the binding's record of the main state; immutable */
   rl_done *background;     /* immutable; fires when the program ends */
   struct rl_program *next; /* in the list of programs, which only grows */

@@ -83,22 +83,11 @@ static void open_cancel(lua_State *L, rl_state *S, rl_done *d) {
   rl_handle_push(L, S, &d->src.obj, RL_MAY_FIRE);
 }
 
-static rl_done *any_of_one(rl_source *on) {
-  rl_done *d = rl_any_make(1);
-  if (!d) return NULL;
-  rl_any_input(d, 0, on);
-  rl_any_start(d);
-  return d;
-}
-
-/* A new done below `parent`; other sources get a done of their own in between. */
+/* A new done below `parent`: a channel is the one input of an or-channel. */
 static rl_done *make_below(rl_source *parent) {
-  if (!parent) return rl_done_make(NULL);
   if (parent->obj.kind != RL_CHAN) return rl_done_make((rl_done *)parent);
-  rl_done *between = any_of_one(parent);
-  if (!between) return NULL;
-  rl_done *d = rl_done_make(between);
-  rl_release(&between->src.obj);
+  rl_done *d = rl_any_make(1);
+  if (d) rl_any_input(d, 0, parent);
   return d;
 }
 
@@ -241,8 +230,9 @@ static void push_values(lua_State *L, rl_state *S, rl_done *d) {
 
 static int done_value(lua_State *L) {
   rl_state *S = rl_self(L);
+  rl_done *of = check(L, S);
   luaL_checkany(L, 2);
-  for (rl_done *d = check(L, S); d; d = d->values_from) {
+  for (rl_done *d = of; d; d = d->values_from) {
     if (d->values.tag == RL_MSG_NONE) continue;
     push_values(L, S, d);
     lua_pushvalue(L, 2);
@@ -259,12 +249,10 @@ static int wait_finish(lua_State *L, rl_state *S, rl_status st) {
   return 1;
 }
 
-/* Here the done itself comes first, and `other` is what cuts the wait short. */
 static int done_wait(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_done *d = check(L, S);
   rl_wait *W = rl_wait_begin(S, "wait");
-  if (rl_done_poll(d)) return lua_pushboolean(L, 1), 1;
   rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_WATCH, &d->src);
   return rl_wait_for(L, S, wait_finish);
@@ -306,7 +294,6 @@ static void number_to_done(lua_State *L, rl_state *S, int idx) {
 typedef struct maker {
   rl_done *(*make)(unsigned n);
   void (*input)(rl_done *d, unsigned i, rl_source *on);
-  void (*start)(rl_done *d);
 } maker;
 
 /* Values are looked up through the first input that is a done. */
@@ -330,12 +317,12 @@ static int combine(lua_State *L, const maker *m) {
   rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
   for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, source_at(L, S, i));
   inherit_values(L, S, d, n);
-  m->start(d);
+  rl_done_start(d, INFINITY);
   return 1;
 }
 
 static int rille_any(lua_State *L) {
-  static const maker any = {rl_any_make, rl_any_input, rl_any_start};
+  static const maker any = {rl_any_make, rl_any_input};
   rl_state *S = rl_self(L);
   int n = lua_gettop(L);
   rl_handle_alive(L, S);
@@ -346,7 +333,7 @@ static int rille_any(lua_State *L) {
 }
 
 static int rille_all(lua_State *L) {
-  static const maker all = {rl_all_make, rl_all_input, rl_all_start};
+  static const maker all = {rl_all_make, rl_all_input};
   rl_handle_alive(L, rl_self(L));
   check_inputs(L, rl_self(L), lua_gettop(L));
   return combine(L, &all);

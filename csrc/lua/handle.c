@@ -13,7 +13,7 @@ static const char class_key[RL_H_TYPES];
 static const char mark;
 
 static const char *const names[RL_H_TYPES] = {"channel", "receiver", "sender", "timer",
-                                              "done",    "cancel",   "task"};
+                                              "done",    "cancel",   "task",   "stop"};
 
 const char *rl_handle_name(rl_handle_type type) {
   return names[type];
@@ -27,8 +27,8 @@ static rl_handle_type type_of(rl_object *o, uint8_t rights) {
     if (rights & RL_MAY_RESET) return RL_H_TIMER;
     if (!(rights & RL_MAY_SEND)) return RL_H_RECEIVER;
     return rights & RL_MAY_RECV ? RL_H_CHAN : RL_H_SENDER;
-  case RL_CLASS:
-  case RL_AFTER: break;
+  case RL_AFTER: return RL_H_STOP;
+  case RL_CLASS: break;
   }
   rl_broken(__FILE__, __LINE__, "an object without handles");
 }
@@ -57,8 +57,8 @@ int rl_type_error(lua_State *L, rl_state *S, int idx, const char *what) {
 
 rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
   rl_handle *h = rl_handle_as(L, S, idx, type);
+  rl_handle_alive(L, S); /* after its end a handle may have been finalized */
   if (!h) rl_type_error(L, S, idx, names[type]);
-  rl_handle_alive(L, S);
   return h->edge.ref.to;
 }
 
@@ -94,7 +94,9 @@ void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8
 void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
   rl_handle_type type = type_of(o, rights);
   const void *key = (char *)o + type;
-  luaL_checkstack(L, 4, "too many values");
+  luaL_checkstack(L, 6, "too many values");
+  push_class(L, type); /* first: opening the module may make this very handle */
+  lua_pop(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   if (lua_rawgetp(L, -1, key) == LUA_TNIL) {
     lua_pop(L, 1);

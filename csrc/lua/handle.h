@@ -21,6 +21,7 @@ typedef enum {
   RL_H_DONE,
   RL_H_CANCEL,
   RL_H_TASK,
+  RL_H_STOP,
   RL_H_TYPES
 } rl_handle_type;
 

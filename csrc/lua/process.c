@@ -9,13 +9,14 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#include "lua/state.h"
+#include "lua/runtime.h"
 
 extern char **environ;
 
 static int os_exit(lua_State *L) {
   int status = lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
                                    : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+  rl_runtime_status_given();
   atomic_fetch_add(&rl_self(L)->program->leaving, 1);
   exit(status);
   return 0;

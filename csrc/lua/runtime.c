@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -44,15 +45,45 @@ static void flush_bounded(void) {
 }
 
 static pid_t home; /* a forked child has none of our threads */
+static bool fails; /* RILLE_LEAKS=fail: an error nobody took is the program's failure; immutable */
+static atomic_bool status_given; /* by os.exit */
 
 static void leave(int status) {
   if (getpid() != home) return;
-  unsigned abandoned = 0;
-  for (rl_program *p = rl_programs(); p; p = p->next)
+  unsigned abandoned = 0, untaken = 0;
+  for (rl_program *p = rl_programs(); p; p = p->next) {
     abandoned += rl_program_end(p) + atomic_load(&p->leaving);
-  if (abandoned == 0) return;
+    untaken += atomic_load(&p->untaken);
+  }
+  if (fails && untaken > 0 && !atomic_load(&status_given))
+    status = EXIT_FAILURE;
+  else if (abandoned == 0)
+    return;
   flush_bounded();
   _exit(status);
+}
+
+void rl_runtime_status_given(void) {
+  atomic_store(&status_given, true);
+}
+
+/* The main program's os.exit, where the status matters; upvalue 2 is the stock one. */
+static int exit_with_status(lua_State *L) {
+  rl_runtime_status_given();
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;
+}
+
+static void watch_os_exit(lua_State *L, rl_state *S) {
+  if (lua_getglobal(L, "os") == LUA_TTABLE) {
+    lua_pushlightuserdata(L, S);
+    lua_getfield(L, -2, "exit");
+    lua_pushcclosure(L, exit_with_status, 2);
+    lua_setfield(L, -2, "exit");
+  }
+  lua_pop(L, 1);
 }
 
 #ifdef __GLIBC__
@@ -75,6 +106,8 @@ static void watch_exit(void) {
 #endif
 
 static void prepare(void) {
+  const char *leaks = getenv("RILLE_LEAKS");
+  fails = leaks && strcmp(leaks, "fail") == 0;
   home = getpid();
   pin_library();
   watch_exit();
@@ -97,6 +130,7 @@ void rl_runtime_anchor(lua_State *L, rl_state *S) {
   rl_setfuncs(L, S, methods);
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &anchor_key);
+  if (fails) watch_os_exit(L, S);
 }
 
 static void count_state(rl_task *t, void *ud) {

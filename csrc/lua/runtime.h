@@ -9,5 +9,7 @@
 /* Ties the program's runtime to its main state: when that is closed, or the process exits, the
    runtime ends. */
 void rl_runtime_anchor(lua_State *L, rl_state *S);
+/* os.exit was called: its status stands, whatever the exit finds. */
+void rl_runtime_status_given(void);
 
 #endif

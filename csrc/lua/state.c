@@ -236,7 +236,7 @@ static void set_paths(lua_State *L, rl_blob *b) {
 static void seed_random(lua_State *L) {
   lua_getglobal(L, "math");
   lua_getfield(L, -1, "randomseed");
-  lua_pushinteger(L, (lua_Integer)rl_random(UINT32_MAX) << 32 | rl_random(UINT32_MAX));
+  lua_pushinteger(L, (lua_Integer)((uint64_t)rl_random(UINT32_MAX) << 32 | rl_random(UINT32_MAX)));
   lua_call(L, 1, 0);
   lua_pop(L, 1);
 }

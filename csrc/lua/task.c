@@ -105,15 +105,11 @@ static int encode_error(lua_State *L) {
   return 0;
 }
 
-static int encode_text(lua_State *L) {
-  luaL_tolstring(L, 2, NULL);
-  lua_replace(L, 2);
-  return encode_error(L);
-}
-
+/* What the report says if nobody takes the error; nothing when only the exit has made it fail. */
 static int complain(lua_State *L) {
   rl_state *S = lua_touserdata(L, 1);
-  S->task->complaint = strdup(luaL_tolstring(L, 2, NULL));
+  const char *text = luaL_tolstring(L, 2, NULL);
+  if (!(S->unwound && strstr(text, RL_UNWOUND))) S->task->complaint = strdup(text);
   return 0;
 }
 
@@ -132,12 +128,12 @@ static bool call_with_error(lua_State *L, rl_state *S, lua_CFunction f, int err)
   return call_with(L, S, f, err + 1);
 }
 
-/* The error is on top. One that cannot cross goes as text. */
+/* The error is on top. For one that cannot cross goes the error that says so. */
 static void fail_with(lua_State *L, rl_state *S) {
   int err = lua_gettop(L);
   if (!call_with_error(L, S, complain, err))
     S->task->complaint = strdup("(an error that cannot be printed)");
-  if (!call_with_error(L, S, encode_error, err)) call_with_error(L, S, encode_text, err);
+  if (!call_with_error(L, S, encode_error, err)) call_with(L, S, encode_error, err + 1);
 }
 
 /* Sets outcome and complaint from what the resume left; true: failed. */
@@ -290,38 +286,29 @@ static int rille_go(lua_State *L) {
   return ok ? 1 : luaL_error(L, "cannot start a thread");
 }
 
-/* stop(): the closure's upvalue 2 is a userdata that holds the rl_after. */
-static int after_stop(lua_State *L) {
-  rl_after **a = lua_touserdata(L, lua_upvalueindex(2));
-  lua_pushboolean(L, rl_after_stop(*a));
-  return 1;
-}
-
-static const char stop_type[] = "rille.stop";
-
-static int stop_gc(lua_State *L) {
-  rl_after **a = lua_touserdata(L, 1);
-  if (*a) rl_release(rl_after_object(*a));
-  *a = NULL;
-  return 0;
-}
-
 int rl_done_after(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_done *on = (rl_done *)rl_handle_check(L, S, 1, RL_H_DONE);
   options o = {NULL, 0, false, false};
   check_function(L, 2);
-  rl_task *t = make_task(L, S, 2, &o);
-  lua_pushlightuserdata(L, S);
-  rl_after **a = lua_newuserdatauv(L, sizeof *a, 0);
-  *a = NULL;
-  luaL_setmetatable(L, stop_type);
-  lua_pushcclosure(L, after_stop, 2);
+  rl_handle *h = rl_handle_new(L, RL_H_STOP);
+  lua_insert(L, 1);
+  rl_task *t = make_task(L, S, 3, &o);
   rl_done_poll(on);
-  *a = rl_after_make(on, t, run);
-  if (*a) return 1;
-  rl_release(&t->end.src.obj);
-  return luaL_error(L, "not enough memory");
+  rl_after *a = rl_after_make(on, t, run);
+  if (!a) {
+    rl_release(&t->end.src.obj);
+    return luaL_error(L, "not enough memory");
+  }
+  lua_settop(L, 1);
+  rl_handle_fill(L, S, h, rl_after_object(a), RL_MAY_FIRE);
+  return 1;
+}
+
+static int stop_call(lua_State *L) {
+  rl_after *a = rl_after_of(rl_handle_check(L, rl_self(L), 1, RL_H_STOP));
+  lua_pushboolean(L, rl_after_stop(a));
+  return 1;
 }
 
 /* Handles */
@@ -361,7 +348,8 @@ static int join_finish(lua_State *L, rl_state *S, rl_status st) {
 static int await_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S, st)) {
     rl_push_cut_short(L, S, st);
-    return lua_error(L); /* the cause is on top */
+    lua_pop(L, 1); /* the cause */
+    return lua_error(L);
   }
   rl_task *t = joined(S);
   take(t);
@@ -474,10 +462,8 @@ void rl_open_task(lua_State *L, rl_state *S) {
       {"__tostring", task_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"go", rille_go}, {"self", rille_self}, {"yield", rille_yield}, {NULL, NULL}};
-  static const luaL_Reg stop_methods[] = {{"__gc", stop_gc}, {NULL, NULL}};
+  static const luaL_Reg stop_methods[] = {{"__call", stop_call}, {NULL, NULL}};
   rl_handle_class(L, S, RL_H_TASK, methods);
+  rl_handle_class(L, S, RL_H_STOP, stop_methods);
   rl_setfuncs(L, S, functions);
-  luaL_newmetatable(L, stop_type);
-  rl_setfuncs(L, S, stop_methods);
-  lua_pop(L, 1);
 }

@@ -97,7 +97,8 @@ static int complete(lua_State *L, rl_state *S) {
   rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
   if (st != RL_INTERRUPTED) return conclude(L, S, st);
   rl_wait_drop_unsent(W);
-  return luaL_error(L, "interrupted: the program has ended");
+  S->unwound = true;
+  return luaL_error(L, RL_UNWOUND);
 }
 
 static int resumed(lua_State *L, int status, lua_KContext ctx) {

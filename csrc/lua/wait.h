@@ -13,6 +13,9 @@
 
 typedef struct rl_state rl_state;
 
+/* What the waits of a task raise that the program's end unwinds. */
+#define RL_UNWOUND "interrupted: the program has ended"
+
 /* Pushes the results of a wait that ended with `st`; S->wait.won tells which case. */
 typedef int (*rl_finish)(lua_State *L, rl_state *S, rl_status st);
 
