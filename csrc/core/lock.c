@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -14,6 +16,32 @@
 #include <unistd.h>
 
 enum { SPINS = 100 };
+static const double SHORT_SLEEP = 1e-3;
+
+static bool registered;
+
+static void register_barrier(void) {
+  registered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+bool rl_barrier_everywhere(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_barrier);
+  return registered && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+/* Counted first, then the barrier, then the word is looked at: a holder that leaves without having
+   seen the count had left before the barrier, so the word is seen to be free. Without barriers the sleep
+   is short, for in rare cases it is in vain. */
+static void sleep_for(rl_lock *l) {
+  atomic_fetch_add_explicit(&l->sleepers, 1, memory_order_seq_cst);
+  bool safe = rl_barrier_everywhere();
+  for (unsigned was = 0; !atomic_compare_exchange_strong_explicit(
+           &l->word, &was, 1, memory_order_acquire, memory_order_relaxed);
+       was = 0)
+    rl_futex_wait(&l->word, 1, safe ? INFINITY : rl_now() + SHORT_SLEEP);
+  atomic_fetch_sub_explicit(&l->sleepers, 1, memory_order_relaxed);
+}
 
 void rl_lock_slow(rl_lock *l) {
   for (int i = 0; i < SPINS; i++) {
@@ -24,8 +52,7 @@ void rl_lock_slow(rl_lock *l) {
       return;
     rl_spin_hint();
   }
-  while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
-    rl_futex_wait(&l->word, 2, INFINITY);
+  sleep_for(l);
 }
 
 void rl_unlock_slow(rl_lock *l) {

@@ -11,8 +11,16 @@
 #include <stdint.h>
 
 typedef struct rl_lock {
-  atomic_uint word; /* 0 free, 1 held, 2 held and somebody sleeps */
+  atomic_uint word;     /* 1: held */
+  atomic_uint sleepers; /* threads that sleep on the word, or are about to */
 } rl_lock;
+
+/* Keeps what is seldom needed out of the way of what is often run. */
+#define RL_SLOW __attribute__((noinline, cold))
+
+/* A memory barrier on every thread of the process that runs, so that the other side of a protocol needs
+   none. False: this kernel has none; it always is the same answer. */
+bool rl_barrier_everywhere(void);
 
 void rl_lock_slow(rl_lock *l);
 void rl_unlock_slow(rl_lock *l);
@@ -24,8 +32,13 @@ static inline void rl_lock_take(rl_lock *l) {
     rl_lock_slow(l);
 }
 
+/* No locked instruction, though a store is followed by a load that must not come first: whoever
+   goes to sleep has made a memory barrier run on all threads after it was counted (see lock.c), so
+   either this load sees it counted, or it sees this store. The compiler must keep the order. */
 static inline void rl_lock_leave(rl_lock *l) {
-  if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2) rl_unlock_slow(l);
+  atomic_store_explicit(&l->word, 0, memory_order_release);
+  atomic_signal_fence(memory_order_seq_cst);
+  if (atomic_load_explicit(&l->sleepers, memory_order_relaxed) > 0) rl_unlock_slow(l);
 }
 
 /* Tells the processor that this thread spins. */

@@ -14,6 +14,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ enum {
   MAX_THREADS = 4096, /* workers, stuck ones included */
   QUIET_TICKS = 8     /* of the monitor with nothing to do, before it sleeps */
 };
+enum { FREE, STUCK, ROBBED };
 static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
 static const double SPARE_TIME = 0.2;    /* a worker beyond the wanted number waits this long */
 static const double TICK_TIME = 2e-3;    /* the monitor's, while something is runnable */
@@ -40,12 +42,12 @@ struct worker {
   rl_fiber *ring[RING];
   atomic_uint turns;          /* odd while a fiber runs; written by the worker alone */
   atomic_uint_fast64_t parks; /* likewise */
-  atomic_bool stuck;          /* the monitor's verdict, taken back by the worker */
-  atomic_uint bell;           /* 1: somebody woke this worker */
-  worker *idle_next;          /* S.lock */
-  bool idle;                  /* S.lock */
-  bool alive;                 /* S.lock: a thread runs it */
-  unsigned seen;              /* the monitor's last look at turns */
+  atomic_uint stuck; /* FREE; STUCK: the monitor's verdict, taken back by the worker; ROBBED */
+  atomic_uint bell;  /* 1: somebody woke this worker */
+  worker *idle_next; /* S.lock */
+  bool idle;         /* S.lock */
+  bool alive;        /* S.lock: a thread runs it */
+  unsigned seen;     /* the monitor's last look at turns */
 };
 
 static struct {
@@ -67,7 +69,15 @@ static struct {
   atomic_uint_fast64_t parks; /* of threads that are no workers */
 } S;
 
+/* glibc keeps room for a few such variables of modules that are loaded late: no call to find it. */
+#ifdef __GLIBC__
+static _Thread_local worker *self __attribute__((tls_model("initial-exec")));
+#else
 static _Thread_local worker *self;
+#endif
+
+/* Are there barriers everywhere? Set before the first worker starts. */
+static bool plain_take;
 
 /* Threads */
 
@@ -163,9 +173,31 @@ static rl_fiber *shared_pop(worker *w) {
   return n ? got[0] : NULL;
 }
 
+/* By the worker itself, between two turns: a thief comes only within one (see rob). */
 static rl_fiber *take_next(worker *w) {
-  if (!atomic_load_explicit(&w->next, memory_order_relaxed)) return NULL;
+  rl_fiber *f = atomic_load_explicit(&w->next, memory_order_relaxed);
+  if (!f) return NULL;
+  if (plain_take) {
+    atomic_store_explicit(&w->next, NULL, memory_order_relaxed);
+    return f;
+  }
   return atomic_exchange_explicit(&w->next, NULL, memory_order_acquire);
+}
+
+/* Takes the next slot's fiber from a worker that is stuck in a turn. The worker, when that turn ends,
+   counts it and then looks whether it was marked, with no barrier in between. The thief
+   marks the worker, has a barrier run everywhere, and then looks at the count: if it is still the
+   same, the worker will see the mark, and wait until the thief is done. */
+static rl_fiber *rob(worker *w) {
+  unsigned turns = atomic_load_explicit(&w->turns, memory_order_relaxed), stuck = STUCK;
+  if (!(turns & 1) || !atomic_load_explicit(&w->next, memory_order_relaxed)) return NULL;
+  if (!atomic_compare_exchange_strong(&w->stuck, &stuck, ROBBED)) return NULL;
+  rl_fiber *f = NULL;
+  if (!plain_take ||
+      (rl_barrier_everywhere() && atomic_load_explicit(&w->turns, memory_order_relaxed) == turns))
+    f = atomic_exchange_explicit(&w->next, NULL, memory_order_acquire);
+  atomic_store_explicit(&w->stuck, STUCK, memory_order_release);
+  return f;
 }
 
 static rl_fiber *steal_from(worker *w, worker *victim) {
@@ -173,8 +205,8 @@ static rl_fiber *steal_from(worker *w, worker *victim) {
   unsigned have = ring_count(victim);
   unsigned n = have ? ring_take(victim, got, have - have / 2 < BATCH ? have - have / 2 : BATCH) : 0;
   if (n == 0) {
-    bool stuck = atomic_load_explicit(&victim->stuck, memory_order_acquire);
-    rl_fiber *f = stuck ? take_next(victim) : NULL;
+    bool stuck = atomic_load_explicit(&victim->stuck, memory_order_acquire) == STUCK;
+    rl_fiber *f = stuck ? rob(victim) : NULL;
     if (f) atomic_fetch_add_explicit(&S.steals, 1, memory_order_relaxed);
     return f;
   }
@@ -207,7 +239,7 @@ static bool work_waits(void) {
     worker *w = slot(i);
     if (!w) continue;
     if (ring_count(w) > 0) return true;
-    if (atomic_load_explicit(&w->stuck, memory_order_acquire) &&
+    if (atomic_load_explicit(&w->stuck, memory_order_acquire) == STUCK &&
         atomic_load_explicit(&w->next, memory_order_relaxed))
       return true;
   }
@@ -376,9 +408,23 @@ static rl_fiber *find(worker *w, unsigned turn, bool *looking) {
 }
 
 static void unmark_stuck(worker *w) {
-  if (atomic_load_explicit(&w->stuck, memory_order_relaxed) &&
-      atomic_exchange_explicit(&w->stuck, false, memory_order_acq_rel))
-    atomic_fetch_sub_explicit(&S.nstuck, 1, memory_order_relaxed);
+  for (;;) {
+    unsigned stuck = STUCK;
+    if (atomic_compare_exchange_strong_explicit(&w->stuck, &stuck, FREE, memory_order_acq_rel,
+                                                memory_order_acquire)) {
+      atomic_fetch_sub_explicit(&S.nstuck, 1, memory_order_relaxed);
+      return;
+    }
+    if (stuck == FREE) return;
+    sched_yield(); /* the thief needs microseconds */
+  }
+}
+
+static void mark_stuck(worker *w) {
+  unsigned was = FREE;
+  if (atomic_compare_exchange_strong_explicit(&w->stuck, &was, STUCK, memory_order_acq_rel,
+                                              memory_order_relaxed))
+    atomic_fetch_add_explicit(&S.nstuck, 1, memory_order_relaxed);
 }
 
 /* The worker is the only writer, so no locked instruction is needed. */
@@ -387,11 +433,15 @@ static void next_turn(worker *w) {
   atomic_store_explicit(&w->turns, n + 1, memory_order_relaxed);
 }
 
-static void run(worker *w, rl_fiber *f) {
+/* True: it was stuck in it. */
+static bool run(worker *w, rl_fiber *f) {
   next_turn(w);
   f->run(f);
   next_turn(w);
+  atomic_signal_fence(memory_order_seq_cst); /* see rob */
+  if (atomic_load_explicit(&w->stuck, memory_order_relaxed) == FREE) return false;
   unmark_stuck(w);
+  return true;
 }
 
 static void *worker_main(void *arg) {
@@ -399,8 +449,8 @@ static void *worker_main(void *arg) {
   bool looking = false;
   rl_fiber *f;
   for (unsigned turn = 1; (f = find(w, turn, &looking)) != NULL; turn++) {
-    run(w, f);
-    if (surplus()) { /* came back from being stuck: others took over */
+    bool stuck = run(w, f);
+    if ((stuck || turn % FAIR == 0) && surplus()) { /* others have taken over */
       give_away(w);
       if (!sleep_idle(w, true)) return NULL;
       looking = true;
@@ -441,13 +491,12 @@ static bool add_worker(void) {
 
 /* A worker is stuck when it runs the same fiber as at the last look. One that ended its turn at the
    moment of the verdict could not take it back: the next look does. */
-static void mark_stuck(worker *w) {
+static void judge(worker *w) {
   unsigned turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
-  if ((turns & 1) && turns == w->seen &&
-      !atomic_exchange_explicit(&w->stuck, true, memory_order_acq_rel))
-    atomic_fetch_add_explicit(&S.nstuck, 1, memory_order_relaxed);
-  else if (!(turns & 1))
+  if (!(turns & 1))
     unmark_stuck(w);
+  else if (turns == w->seen)
+    mark_stuck(w);
   w->seen = turns;
 }
 
@@ -484,7 +533,7 @@ static void *monitor_main(void *arg) {
     bool waits = work_waits() || next_waits();
     unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
     for (unsigned i = 0; i < n; i++)
-      if (slot(i) && waits) mark_stuck(slot(i));
+      if (slot(i) && waits) judge(slot(i));
     if (work_waits()) relieve();
     quiet = waits ? 0 : quiet + 1;
     if (quiet < QUIET_TICKS) continue;
@@ -514,6 +563,7 @@ static atomic_bool started;
 
 static bool start_all(void) {
   static bool watched;
+  plain_take = rl_barrier_everywhere();
   atomic_store(&S.wanted, wanted_threads());
   if (!watched) watched = rl_thread_start(monitor_main, NULL);
   while (watched && atomic_load(&S.threads) < atomic_load(&S.wanted))
@@ -605,8 +655,7 @@ void rl_sched_requeue(rl_fiber *f) {
 void rl_sched_block(void) {
   worker *w = self;
   if (!w) return;
-  if (!atomic_exchange_explicit(&w->stuck, true, memory_order_acq_rel))
-    atomic_fetch_add_explicit(&S.nstuck, 1, memory_order_relaxed);
+  mark_stuck(w);
   if (work_waits()) wake_one();
   call_monitor();
 }

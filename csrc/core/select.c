@@ -142,8 +142,9 @@ static rl_status look_and_queue(rl_waiter *w, rl_case *cases, unsigned n, rl_cho
   return st;
 }
 
-static rl_status select_one(rl_waiter *w, rl_case *c) {
+rl_status rl_select_one(rl_waiter *w, rl_case *c) {
   if (c->op == RL_CASE_NEVER) return w ? RL_PARK : RL_NOT_READY;
+  if (c->op == RL_CASE_WATCH) rl_done_poll(done_of(c));
   rl_wakes ws = {NULL, NULL};
   rl_lock_take(&c->node.on->lock);
   rl_status st = attempt(c, &ws);
@@ -157,9 +158,9 @@ static rl_status select_one(rl_waiter *w, rl_case *c) {
 }
 
 rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, unsigned *won) {
-  poll_dones(cases, n);
   *won = 0;
-  if (n == 1) return select_one(w, cases);
+  if (n == 1) return rl_select_one(w, cases);
+  poll_dones(cases, n);
   if (choice == RL_RANDOM) {
     rl_status st = look_one_by_one(cases, n, won);
     if (st != RL_NOT_READY || !w) return st;

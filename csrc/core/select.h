@@ -33,6 +33,9 @@ static inline void rl_case_set(rl_case *c, rl_case_op op, rl_source *on) {
    are queued; without, RL_NOT_READY. RL_ORDERED takes the first ready one in order, atomically. */
 rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, unsigned *won);
 
+/* The same for a single case. */
+rl_status rl_select_one(rl_waiter *w, rl_case *c);
+
 /* After the wake: takes the other cases out of their queues, tells what happened. `*won` is n when
    no case did (RL_TIMEOUT, RL_INTERRUPTED). */
 rl_status rl_select_end(rl_waiter *w, rl_case *cases, unsigned n, unsigned *won);

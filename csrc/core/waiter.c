@@ -14,38 +14,6 @@
 static const double SPIN_TIME = 30e-6; /* then sleep on the futex */
 static const double FUTEX_TIME = 1e-3; /* then in ppoll, which misses no signal */
 
-void rl_queue_add(rl_queue *q, rl_node *n) {
-  n->queue = q;
-  n->next = NULL;
-  n->prev = q->last;
-  if (q->last)
-    q->last->next = n;
-  else
-    q->first = n;
-  q->last = n;
-}
-
-void rl_queue_remove(rl_node *n) {
-  rl_queue *q = n->queue;
-  if (!q) return;
-  n->queue = NULL;
-  if (n->prev)
-    n->prev->next = n->next;
-  else
-    q->first = n->next;
-  if (n->next)
-    n->next->prev = n->prev;
-  else
-    q->last = n->prev;
-}
-
-static void arm(rl_waiter *w, rl_waiter_kind kind) {
-  w->kind = (uint8_t)kind;
-  w->won = NULL;
-  w->next = NULL;
-  atomic_store_explicit(&w->word, RL_W_ARMED, memory_order_release);
-}
-
 void rl_waiter_open(rl_waiter *w) {
   atomic_init(&w->word, 0);
   w->eventfd = -1;
@@ -56,35 +24,14 @@ void rl_waiter_close(rl_waiter *w) {
   w->eventfd = -1;
 }
 
-void rl_waiter_fiber(rl_waiter *w, rl_fiber *f) {
-  w->u.fiber = f;
-  arm(w, RL_WAITER_FIBER);
-}
-
 void rl_waiter_thread(rl_waiter *w) {
-  arm(w, RL_WAITER_THREAD);
+  rl_waiter_arm(w, RL_WAITER_THREAD);
 }
 
 void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl_wakes *)) {
   w->u.hook.owner = owner;
   w->u.hook.fire = fire;
-  arm(w, RL_WAITER_HOOK);
-}
-
-bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won) {
-  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire), mine;
-  do {
-    if (!(word & RL_W_ARMED) || (word & RL_W_CLAIMED)) return false;
-    mine = word | RL_W_CLAIMED;
-    /* parked: nobody but the claimer touches it before it is made to run, so one step does for both */
-    if ((word & RL_W_PARKED) && !(word & RL_W_INSPECTED)) mine |= RL_W_WOKEN;
-  } while (!atomic_compare_exchange_weak_explicit(&w->word, &word, mine, memory_order_acq_rel,
-                                                  memory_order_acquire));
-  /* a hook whose owner is being destroyed takes part no more */
-  if (w->kind == RL_WAITER_HOOK && !rl_try_retain(w->u.hook.owner)) return false;
-  w->status = status;
-  w->won = won;
-  return true;
+  rl_waiter_arm(w, RL_WAITER_HOOK);
 }
 
 bool rl_waiter_interrupt(rl_waiter *w) {
@@ -96,15 +43,6 @@ bool rl_waiter_interrupt(rl_waiter *w) {
   w->status = RL_INTERRUPTED;
   w->won = NULL;
   return true;
-}
-
-void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
-  w->next = NULL;
-  if (ws->last)
-    ws->last->next = w;
-  else
-    ws->first = w;
-  ws->last = w;
 }
 
 static void wake_thread(rl_waiter *w) {
@@ -134,7 +72,7 @@ static void wake_hook(rl_waiter *w, rl_wakes *more) {
   rl_release(owner);
 }
 
-void rl_wake_all(rl_wakes *ws) {
+void rl_wake_listed(rl_wakes *ws) {
   rl_waiter *w;
   while ((w = ws->first) != NULL) {
     ws->first = w->next;
@@ -145,11 +83,6 @@ void rl_wake_all(rl_wakes *ws) {
     case RL_WAITER_HOOK: wake_hook(w, ws); break;
     }
   }
-}
-
-bool rl_waiter_park(rl_waiter *w) {
-  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_PARKED, memory_order_acq_rel);
-  return !(was & RL_W_WOKEN);
 }
 
 static bool woken(rl_waiter *w) {

@@ -91,25 +91,87 @@ struct rl_wakes {
   rl_waiter *first, *last;
 };
 
-void rl_queue_add(rl_queue *q, rl_node *n);
-void rl_queue_remove(rl_node *n); /* nothing when it is in no queue */
+static inline void rl_queue_add(rl_queue *q, rl_node *n) {
+  n->queue = q;
+  n->next = NULL;
+  n->prev = q->last;
+  if (q->last)
+    q->last->next = n;
+  else
+    q->first = n;
+  q->last = n;
+}
 
-void rl_waiter_fiber(rl_waiter *w, rl_fiber *f);
+/* Nothing when it is in no queue. */
+static inline void rl_queue_remove(rl_node *n) {
+  rl_queue *q = n->queue;
+  if (!q) return;
+  n->queue = NULL;
+  if (n->prev)
+    n->prev->next = n->next;
+  else
+    q->first = n->next;
+  if (n->next)
+    n->next->prev = n->prev;
+  else
+    q->last = n->prev;
+}
+
+static inline void rl_waiter_arm(rl_waiter *w, rl_waiter_kind kind) {
+  w->kind = (uint8_t)kind;
+  w->won = NULL;
+  w->next = NULL;
+  atomic_store_explicit(&w->word, RL_W_ARMED, memory_order_release);
+}
+
+static inline void rl_waiter_fiber(rl_waiter *w, rl_fiber *f) {
+  w->u.fiber = f;
+  rl_waiter_arm(w, RL_WAITER_FIBER);
+}
+
 void rl_waiter_thread(rl_waiter *w); /* keeps w's eventfd */
 void rl_waiter_open(rl_waiter *w);   /* before the first of these */
 void rl_waiter_close(rl_waiter *w);
 void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl_wakes *));
 
 /* True for the one that wins; it owes a wake. */
-bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won);
+static inline bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won) {
+  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire), mine;
+  do {
+    if (!(word & RL_W_ARMED) || (word & RL_W_CLAIMED)) return false;
+    mine = word | RL_W_CLAIMED;
+    /* parked: nobody but the claimer touches it before it is made to run, so one step does for both */
+    if ((word & RL_W_PARKED) && !(word & RL_W_INSPECTED)) mine |= RL_W_WOKEN;
+  } while (!atomic_compare_exchange_weak_explicit(&w->word, &word, mine, memory_order_acq_rel,
+                                                  memory_order_acquire));
+  /* a hook whose owner is being destroyed takes part no more */
+  if (w->kind == RL_WAITER_HOOK && !rl_try_retain(w->u.hook.owner)) return false;
+  w->status = status;
+  w->won = won;
+  return true;
+}
+
 /* Claims a wait that is parked or asleep, from anywhere: no lock needed, as only a claimer can end it. */
 bool rl_waiter_interrupt(rl_waiter *w);
-void rl_wakes_add(rl_wakes *ws, rl_waiter *w);
-void rl_wake_all(rl_wakes *ws);
+static inline void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
+  w->next = NULL;
+  if (ws->last)
+    ws->last->next = w;
+  else
+    ws->first = w;
+  ws->last = w;
+}
+void rl_wake_listed(rl_wakes *ws);
+static inline void rl_wake_all(rl_wakes *ws) {
+  if (ws->first) rl_wake_listed(ws);
+}
 
 /* After a task's yield: true when it is parked (touch it no more), false when it was woken already
    and goes on at once. */
-bool rl_waiter_park(rl_waiter *w);
+static inline bool rl_waiter_park(rl_waiter *w) {
+  unsigned was = atomic_fetch_or_explicit(&w->word, RL_W_PARKED, memory_order_acq_rel);
+  return !(was & RL_W_WOKEN);
+}
 
 /* Blocks the calling OS thread: spins for a little, then sleeps, until woken. With `interrupted`
    (then `w` must outlive its wakers) it returns false when that, asked with signals blocked, says

@@ -8,22 +8,34 @@
 #include "lua/state.h"
 #include "lua/transfer.h"
 
-/* The channel at `idx`, which the caller wants to use with `right`. */
-static rl_chan *check(lua_State *L, rl_state *S, int idx, uint8_t right) {
-  rl_handle *h = rl_handle_test(L, S, idx);
-  if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, S, idx, "channel");
-  rl_handle_alive(L, S);
-  if (!(h->edge.ref.rights & right))
-    luaL_argerror(L, idx,
-                  right == RL_MAY_SEND ? "send or close on a receive-only channel"
-                                       : "receive on a send-only channel");
+RL_SLOW static void refuse(lua_State *L, int idx, uint8_t right) {
+  rl_handle *h = rl_handle_test(L, idx);
+  if (!h || h->edge.ref.to->kind != RL_CHAN) {
+    rl_handle_alive(L, rl_self(L)); /* after its end a handle may have been finalized */
+    rl_type_error(L, idx, "channel");
+  }
+  rl_handle_alive(L, h->state);
+  luaL_argerror(L, idx,
+                right == RL_MAY_SEND ? "send or close on a receive-only channel"
+                                     : "receive on a send-only channel");
+}
+
+/* The handle of the channel at `idx`, which the caller wants to use with `right`. */
+static rl_handle *check(lua_State *L, int idx, uint8_t right) {
+  rl_handle *h = rl_handle_test(L, idx);
+  if (!h || h->type > RL_H_TIMER || !(h->edge.ref.rights & right) || h->state->over)
+    refuse(L, idx, right);
+  return h;
+}
+
+static rl_chan *chan_of(rl_handle *h) {
   return (rl_chan *)h->edge.ref.to;
 }
 
 static const uint8_t ANY_RIGHT = RL_MAY_RECV | RL_MAY_SEND;
 
 static int send_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
   if (st == RL_CLOSED) return luaL_error(L, "send on closed channel");
   if (st == RL_NO_MEMORY) return luaL_error(L, "not enough memory");
   lua_pushboolean(L, 1);
@@ -35,25 +47,27 @@ static void check_value(lua_State *L, int idx) {
 }
 
 static int chan_send(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_handle *h = check(L, 1, RL_MAY_SEND);
+  rl_state *S = h->state;
+  rl_chan *c = chan_of(h);
   rl_msg m = {.tag = RL_MSG_NONE};
   check_value(L, 2);
   bool guarded = !lua_isnoneornil(L, 3);
   if (guarded) { /* raises now if it has to: encoding comes last, and may use S->wait */
-    rl_wait_begin(S, "send");
+    rl_wait_begin(&S->wait, "send");
     rl_wait_guard(L, S, 3);
   }
   rl_encode(L, S, 2, "value", &m);
-  rl_wait *W = rl_wait_begin(S, "send");
+  rl_wait *W = rl_wait_begin(&S->wait, "send");
   if (guarded) rl_wait_guard(L, S, 3);
   rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
   return rl_wait_for(L, S, send_finish);
 }
 
 static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
-  if (st == RL_OK) return rl_receive(L, S, &S->wait.cases[S->wait.won].msg);
+  rl_wait *W = &S->wait;
+  if (rl_wait_cut_short(W, st)) return rl_push_cut_short(L, S, st);
+  if (st == RL_OK) return rl_receive(L, S, &W->cases[W->won].msg);
   lua_pushnil(L);
   lua_pushliteral(L, "closed");
   return 2;
@@ -61,9 +75,10 @@ static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
 
 /* recv, and a step of a loop: the optional done stands at `done`. */
 static int receive(lua_State *L, int done) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = check(L, S, 1, RL_MAY_RECV);
-  rl_wait *W = rl_wait_begin(S, "recv");
+  rl_handle *h = check(L, 1, RL_MAY_RECV);
+  rl_state *S = h->state;
+  rl_chan *c = chan_of(h);
+  rl_wait *W = rl_wait_begin(&S->wait, "recv");
   if (done) rl_wait_guard(L, S, done);
   rl_wait_add(W, RL_CASE_RECV, &c->src);
   return rl_wait_for(L, S, recv_finish);
@@ -80,9 +95,9 @@ static int chan_call(lua_State *L) {
 
 static int iter_step(lua_State *L) {
   rl_state *S = rl_self(L);
-  rl_chan *c = (rl_chan *)rl_handle_test(L, S, lua_upvalueindex(2))->edge.ref.to;
+  rl_chan *c = (rl_chan *)rl_handle_test(L, lua_upvalueindex(2))->edge.ref.to;
   rl_handle_alive(L, S);
-  rl_wait *W = rl_wait_begin(S, "recv");
+  rl_wait *W = rl_wait_begin(&S->wait, "recv");
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(3));
   if (lua_type(L, 1) == LUA_TNUMBER)
@@ -95,9 +110,8 @@ static int iter_step(lua_State *L) {
 
 /* A number counts from here on, for the whole loop: it is kept as a deadline. */
 static int chan_iter(lua_State *L) {
-  rl_state *S = rl_self(L);
-  check(L, S, 1, RL_MAY_RECV);
-  rl_wait_begin(S, "recv");
+  rl_state *S = check(L, 1, RL_MAY_RECV)->state;
+  rl_wait_begin(&S->wait, "recv");
   rl_wait_guard(L, S, 2);
   lua_settop(L, 2);
   if (lua_type(L, 2) == LUA_TNUMBER) {
@@ -111,12 +125,13 @@ static int chan_iter(lua_State *L) {
 }
 
 static int chan_try_send(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_handle *h = check(L, 1, RL_MAY_SEND);
+  rl_state *S = h->state;
+  rl_chan *c = chan_of(h);
   rl_msg m = {.tag = RL_MSG_NONE};
   check_value(L, 2);
   rl_encode(L, S, 2, "value", &m);
-  rl_wait *W = rl_wait_begin(S, "send");
+  rl_wait *W = rl_wait_begin(&S->wait, "send");
   rl_case *k = rl_wait_add(W, RL_CASE_SEND, &c->src);
   rl_msg_move(&k->msg, &m);
   rl_status st = rl_wait_try(S);
@@ -128,9 +143,10 @@ static int chan_try_send(lua_State *L) {
 }
 
 static int chan_try_recv(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = check(L, S, 1, RL_MAY_RECV);
-  rl_wait_add(rl_wait_begin(S, "recv"), RL_CASE_RECV, &c->src);
+  rl_handle *h = check(L, 1, RL_MAY_RECV);
+  rl_state *S = h->state;
+  rl_chan *c = chan_of(h);
+  rl_wait_add(rl_wait_begin(&S->wait, "recv"), RL_CASE_RECV, &c->src);
   rl_status st = rl_wait_try(S);
   if (st != RL_NOT_READY) return recv_finish(L, S, st);
   lua_pushnil(L);
@@ -139,8 +155,8 @@ static int chan_try_recv(lua_State *L) {
 }
 
 static int chan_close(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_handle *h = check(L, 1, RL_MAY_SEND);
+  rl_chan *c = chan_of(h);
   if (c->never) return luaL_error(L, "close of never");
   if (rl_chan_close(c) == RL_CLOSED) return luaL_error(L, "close of closed channel");
   return 0;
@@ -148,41 +164,41 @@ static int chan_close(lua_State *L) {
 
 /* At scope exit: closing one that is closed already is fine here. */
 static int chan_scope_end(lua_State *L) {
-  rl_chan *c = check(L, rl_self(L), 1, RL_MAY_SEND);
+  rl_chan *c = chan_of(check(L, 1, RL_MAY_SEND));
   if (!c->never) rl_chan_close(c);
   return 0;
 }
 
 static int chan_len(lua_State *L) {
-  lua_pushinteger(L, rl_chan_len(check(L, rl_self(L), 1, ANY_RIGHT)));
+  lua_pushinteger(L, rl_chan_count(chan_of(check(L, 1, ANY_RIGHT))));
   return 1;
 }
 
 static int chan_cap(lua_State *L) {
-  lua_pushinteger(L, check(L, rl_self(L), 1, ANY_RIGHT)->cap);
+  lua_pushinteger(L, chan_of(check(L, 1, ANY_RIGHT))->cap);
   return 1;
 }
 
 static int chan_name(lua_State *L) {
-  lua_pushstring(L, check(L, rl_self(L), 1, ANY_RIGHT)->name);
+  lua_pushstring(L, chan_of(check(L, 1, ANY_RIGHT))->name);
   return 1;
 }
 
 static int chan_tostring(lua_State *L) {
-  rl_handle *h = rl_handle_test(L, rl_self(L), 1);
-  if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, rl_self(L), 1, "channel");
+  rl_handle *h = rl_handle_test(L, 1);
+  if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, 1, "channel");
   rl_chan *c = (rl_chan *)h->edge.ref.to;
   const char *type = rl_handle_name((rl_handle_type)h->type);
   if (c->name)
-    lua_pushfstring(L, "%s \"%s\" (%d of %d)", type, c->name, (int)rl_chan_len(c), (int)c->cap);
+    lua_pushfstring(L, "%s \"%s\" (%d of %d)", type, c->name, (int)rl_chan_count(c), (int)c->cap);
   else
-    lua_pushfstring(L, "%s (%d of %d): %p", type, (int)rl_chan_len(c), (int)c->cap, (void *)c);
+    lua_pushfstring(L, "%s (%d of %d): %p", type, (int)rl_chan_count(c), (int)c->cap, (void *)c);
   return 1;
 }
 
 static int view(lua_State *L, uint8_t right) {
-  rl_state *S = rl_self(L);
-  rl_handle_push(L, S, &check(L, S, 1, right)->src.obj, right);
+  rl_handle *h = check(L, 1, right);
+  rl_handle_push(L, h->state, h->edge.ref.to, right);
   return 1;
 }
 
@@ -195,8 +211,9 @@ static int chan_sender(lua_State *L) {
 }
 
 static int chan_sending(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = check(L, S, 1, RL_MAY_SEND);
+  rl_handle *h = check(L, 1, RL_MAY_SEND);
+  rl_state *S = h->state;
+  rl_chan *c = chan_of(h);
   rl_msg m = {.tag = RL_MSG_NONE};
   check_value(L, 2);
   rl_sending *s = rl_sending_new(L);

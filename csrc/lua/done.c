@@ -17,8 +17,8 @@ static rl_done *check(lua_State *L, rl_state *S) {
 }
 
 /* What stands for a done at `idx`, as a core source; NULL for a number or nothing. */
-static rl_source *source_at(lua_State *L, rl_state *S, int idx) {
-  rl_handle *h = rl_handle_test(L, S, idx);
+static rl_source *source_at(lua_State *L, int idx) {
+  rl_handle *h = rl_handle_test(L, idx);
   if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) return NULL;
   return (rl_source *)h->edge.ref.to;
 }
@@ -91,8 +91,8 @@ static rl_done *make_below(rl_source *parent) {
   return d;
 }
 
-static void hint_cancel(lua_State *L, rl_state *S, int idx) {
-  if (rl_handle_as(L, S, idx, RL_H_CANCEL))
+static void hint_cancel(lua_State *L, int idx) {
+  if (rl_handle_as(L, idx, RL_H_CANCEL))
     luaL_argerror(L, idx,
                   "done or options expected, got cancel: a call that makes a done has two "
                   "results, put it in parentheses");
@@ -104,8 +104,8 @@ static int rille_done(lua_State *L) {
   options o = {.own = INFINITY};
   rl_handle_alive(L, S);
   lua_settop(L, 2);
-  hint_cancel(L, S, 1);
-  hint_cancel(L, S, 2);
+  hint_cancel(L, 1);
+  hint_cancel(L, 2);
   int opts = lua_istable(L, 1) ? 1 : lua_isnil(L, 2) ? 0 : 2;
   if (opts == 1)
     luaL_argcheck(L, lua_isnil(L, 2), 2, "options stand in the first argument already");
@@ -113,8 +113,8 @@ static int rille_done(lua_State *L) {
   rl_source *parent = NULL;
   if (opts != 1 && lua_type(L, 1) == LUA_TNUMBER)
     earliest(&o, rl_deadline_at(L, 1));
-  else if (opts != 1 && !lua_isnil(L, 1) && !(parent = source_at(L, S, 1)))
-    return rl_type_error(L, S, 1, "parent (done, channel, task, timer or number) or options");
+  else if (opts != 1 && !lua_isnil(L, 1) && !(parent = source_at(L, 1)))
+    return rl_type_error(L, 1, "parent (done, channel, task, timer or number) or options");
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = make_below(parent ? parent : &S->program->background->src);
   if (!d) return no_memory(L);
@@ -244,7 +244,7 @@ static int done_value(lua_State *L) {
 }
 
 static int wait_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -252,7 +252,7 @@ static int wait_finish(lua_State *L, rl_state *S, rl_status st) {
 static int done_wait(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_done *d = check(L, S);
-  rl_wait *W = rl_wait_begin(S, "wait");
+  rl_wait *W = rl_wait_begin(&S->wait, "wait");
   rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_WATCH, &d->src);
   return rl_wait_for(L, S, wait_finish);
@@ -272,10 +272,10 @@ static int done_detached(lua_State *L) {
 
 /* any and all */
 
-static void check_inputs(lua_State *L, rl_state *S, int n) {
+static void check_inputs(lua_State *L, int n) {
   for (int i = 1; i <= n; i++)
-    if (lua_toboolean(L, i) && lua_type(L, i) != LUA_TNUMBER && !source_at(L, S, i))
-      rl_type_error(L, S, i, "done, channel, task, timer or number");
+    if (lua_toboolean(L, i) && lua_type(L, i) != LUA_TNUMBER && !source_at(L, i))
+      rl_type_error(L, i, "done, channel, task, timer or number");
     else if (lua_type(L, i) == LUA_TNUMBER)
       rl_deadline_at(L, i);
 }
@@ -297,10 +297,10 @@ typedef struct maker {
 } maker;
 
 /* Values are looked up through the first input that is a done. */
-static void inherit_values(lua_State *L, rl_state *S, rl_done *d, int n) {
+static void inherit_values(lua_State *L, rl_done *d, int n) {
   for (int i = 1; i <= n && !d->values_from; i++)
-    if (rl_handle_as(L, S, i, RL_H_DONE)) {
-      d->values_from = (rl_done *)source_at(L, S, i);
+    if (rl_handle_as(L, i, RL_H_DONE)) {
+      d->values_from = (rl_done *)source_at(L, i);
       rl_retain(&d->values_from->src.obj);
     }
 }
@@ -315,8 +315,8 @@ static int combine(lua_State *L, const maker *m) {
   rl_done *d = m->make((unsigned)n);
   if (!d) return no_memory(L);
   rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
-  for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, source_at(L, S, i));
-  inherit_values(L, S, d, n);
+  for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, source_at(L, i));
+  inherit_values(L, d, n);
   rl_done_start(d, INFINITY);
   return 1;
 }
@@ -326,16 +326,16 @@ static int rille_any(lua_State *L) {
   rl_state *S = rl_self(L);
   int n = lua_gettop(L);
   rl_handle_alive(L, S);
-  check_inputs(L, S, n);
+  check_inputs(L, n);
   if (n == 0) return rl_handle_push(L, S, &S->program->background->src.obj, RL_MAY_WATCH), 1;
-  if (n == 1 && rl_handle_as(L, S, 1, RL_H_DONE)) return 1;
+  if (n == 1 && rl_handle_as(L, 1, RL_H_DONE)) return 1;
   return combine(L, &any);
 }
 
 static int rille_all(lua_State *L) {
   static const maker all = {rl_all_make, rl_all_input};
   rl_handle_alive(L, rl_self(L));
-  check_inputs(L, rl_self(L), lua_gettop(L));
+  check_inputs(L, lua_gettop(L));
   return combine(L, &all);
 }
 

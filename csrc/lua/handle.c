@@ -10,7 +10,7 @@
 
 static const char cache_key = 0;
 static const char class_key[RL_H_TYPES];
-static const char mark;
+const char rl_handle_mark;
 
 static const char *const names[RL_H_TYPES] = {"channel", "receiver", "sender", "timer",
                                               "done",    "cancel",   "task",   "stop"};
@@ -33,15 +33,8 @@ static rl_handle_type type_of(rl_object *o, uint8_t rights) {
   rl_broken(__FILE__, __LINE__, "an object without handles");
 }
 
-/* A light userdata has no length; a foreign userdata of the same size lacks the mark. */
-rl_handle *rl_handle_test(lua_State *L, rl_state *S, int idx) {
-  (void)S;
-  rl_handle *h = lua_touserdata(L, idx);
-  return h && lua_rawlen(L, idx) == sizeof *h && h->mark == &mark ? h : NULL;
-}
-
-rl_handle *rl_handle_as(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
-  rl_handle *h = rl_handle_test(L, S, idx);
+rl_handle *rl_handle_as(lua_State *L, int idx, rl_handle_type type) {
+  rl_handle *h = rl_handle_test(L, idx);
   return h && h->type == type ? h : NULL;
 }
 
@@ -49,16 +42,16 @@ void rl_handle_alive(lua_State *L, rl_state *S) {
   if (S->over) luaL_error(L, "the program's runtime has ended");
 }
 
-int rl_type_error(lua_State *L, rl_state *S, int idx, const char *what) {
-  rl_handle *h = rl_handle_test(L, S, idx);
+int rl_type_error(lua_State *L, int idx, const char *what) {
+  rl_handle *h = rl_handle_test(L, idx);
   const char *got = h ? names[h->type] : luaL_typename(L, idx);
   return luaL_argerror(L, idx, lua_pushfstring(L, "%s expected, got %s", what, got));
 }
 
 rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
-  rl_handle *h = rl_handle_as(L, S, idx, type);
+  rl_handle *h = rl_handle_as(L, idx, type);
   rl_handle_alive(L, S); /* after its end a handle may have been finalized */
-  if (!h) rl_type_error(L, S, idx, names[type]);
+  if (!h) rl_type_error(L, idx, names[type]);
   return h->edge.ref.to;
 }
 
@@ -81,9 +74,15 @@ rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
   return h;
 }
 
-void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
+/* Makes `h` hold the object: from now on it is a handle. */
+static void hold(rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
   rl_hold(&S->holder, &h->edge, o, rights);
-  h->mark = &mark;
+  h->state = S;
+  h->mark = &rl_handle_mark;
+}
+
+void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
+  hold(S, h, o, rights);
   rl_release(o); /* the caller's count */
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   lua_pushvalue(L, -2);
@@ -101,8 +100,7 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
   if (lua_rawgetp(L, -1, key) == LUA_TNIL) {
     lua_pop(L, 1);
     rl_handle *h = rl_handle_new(L, type);
-    rl_hold(&S->holder, &h->edge, o, rights);
-    h->mark = &mark;
+    hold(S, h, o, rights);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, key);
   }
@@ -110,7 +108,7 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
 }
 
 static int handle_gc(lua_State *L) {
-  rl_handle *h = rl_handle_test(L, rl_self(L), 1);
+  rl_handle *h = rl_handle_test(L, 1);
   if (!h) return 0;
   h->mark = NULL;
   rl_unhold(&rl_self(L)->holder, &h->edge);

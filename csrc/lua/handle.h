@@ -29,10 +29,18 @@ typedef struct rl_handle {
   rl_edge edge;     /* edge.ref.to is NULL on an empty handle */
   uint8_t type;     /* an rl_handle_type; immutable */
   const void *mark; /* says that this is one of ours: cheaper to look at than the metatable */
+  rl_state *state;  /* that it belongs to; immutable once filled */
 } rl_handle;
 
-/* The handle at `idx`, or NULL when there stands something else. Raises nothing. */
-rl_handle *rl_handle_test(lua_State *L, rl_state *S, int idx);
+extern const char rl_handle_mark;
+
+/* The handle at `idx`, or NULL when there stands something else. Raises nothing. A light userdata has
+   no length; a foreign userdata of the same size lacks the mark. */
+static inline rl_handle *rl_handle_test(lua_State *L, int idx) {
+  rl_handle *h = (rl_handle *)lua_touserdata(L, idx);
+  return h && lua_rawlen(L, idx) == sizeof *h && h->mark == &rl_handle_mark ? h : NULL;
+}
+
 /* Pushes the handle of `o` (borrowed; the handle takes a count of its own). May raise out of memory. */
 void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights);
 
@@ -42,7 +50,7 @@ rl_handle *rl_handle_new(lua_State *L, rl_handle_type type);
 void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights);
 
 /* The handle at `idx` if it is of that type, else NULL. */
-rl_handle *rl_handle_as(lua_State *L, rl_state *S, int idx, rl_handle_type type);
+rl_handle *rl_handle_as(lua_State *L, int idx, rl_handle_type type);
 /* The same, raising "<what> expected, got ..." and on a program that has ended. */
 rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type);
 void rl_handle_alive(lua_State *L, rl_state *S);
@@ -55,6 +63,6 @@ void rl_handle_class(lua_State *L, rl_state *S, rl_handle_type type, const luaL_
 void rl_handle_open(lua_State *L);
 
 /* Raises that `what` is expected at `idx`, and names what is there. */
-int rl_type_error(lua_State *L, rl_state *S, int idx, const char *what);
+int rl_type_error(lua_State *L, int idx, const char *what);
 
 #endif

@@ -10,9 +10,9 @@
 #include "lua/state.h"
 #include "lua/transfer.h"
 
-static void no_case(lua_State *L, rl_state *S, int idx, const char *where) {
+static void no_case(lua_State *L, int idx, const char *where) {
   static const char *const what = "channel, send case, done, task, timer or number";
-  rl_handle *h = rl_handle_test(L, S, idx);
+  rl_handle *h = rl_handle_test(L, idx);
   const char *got = h ? rl_handle_name((rl_handle_type)h->type) : luaL_typename(L, idx);
   if (h && h->type == RL_H_SENDER) got = "sender (use its `sending`)";
   luaL_error(L, "bad case %s to 'select' (%s expected, got %s)", where, what, got);
@@ -49,14 +49,14 @@ static void add_case(lua_State *L, rl_state *S, int idx, int key) {
     rl_wait_add(W, RL_CASE_NEVER, NULL);
   } else if (lua_type(L, idx) == LUA_TNUMBER) {
     add_timeout(L, W, idx, key);
-  } else if ((h = rl_handle_test(L, S, idx)) != NULL && h->type != RL_H_CANCEL &&
+  } else if ((h = rl_handle_test(L, idx)) != NULL && h->type != RL_H_CANCEL &&
              h->type != RL_H_SENDER) {
     add_handle(W, h->edge.ref.to);
   } else if ((s = rl_sending_test(L, idx)) != NULL) {
     rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->edge.ref.to);
     c->op = RL_CASE_NEVER; /* until all cases are known to be good: then the message is shared */
   } else {
-    no_case(L, S, idx, where_is(L, key));
+    no_case(L, idx, where_is(L, key));
   }
 }
 
@@ -160,7 +160,7 @@ static void take_cases(lua_State *L, rl_state *S, rl_choice choice) {
   bool named = is_named(L);
   if (named && choice == RL_ORDERED) luaL_argerror(L, 1, "cases by position expected, got table");
   rl_handle_alive(L, S);
-  rl_wait *W = rl_wait_begin(S, "select");
+  rl_wait *W = rl_wait_begin(&S->wait, "select");
   W->choice = (uint8_t)choice;
   W->named = named;
   if (named)

@@ -336,7 +336,7 @@ static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
 }
 
 static int join_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(S, st)) return rl_push_cut_short(L, S, st);
+  if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
   rl_task *t = joined(S);
   take(t);
   lua_pushboolean(L, !failed(t));
@@ -346,7 +346,7 @@ static int join_finish(lua_State *L, rl_state *S, rl_status st) {
 }
 
 static int await_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(S, st)) {
+  if (rl_wait_cut_short(&S->wait, st)) {
     rl_push_cut_short(L, S, st);
     lua_pop(L, 1); /* the cause */
     return lua_error(L);
@@ -362,7 +362,7 @@ static int wait_end(lua_State *L, rl_finish then) {
   rl_state *S = rl_self(L);
   rl_task *t = check(L, S);
   if (t == S->task) return luaL_argerror(L, 1, "a task cannot wait for itself");
-  rl_wait *W = rl_wait_begin(S, "join");
+  rl_wait *W = rl_wait_begin(&S->wait, "join");
   rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_WATCH, &t->end.src);
   return rl_wait_for(L, S, then);

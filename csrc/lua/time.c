@@ -77,7 +77,7 @@ static int rille_sleep(lua_State *L) {
   rl_state *S = rl_self(L);
   double until = rl_now() + seconds(L, 1);
   rl_handle_alive(L, S);
-  rl_wait *W = rl_wait_begin(S, "sleep");
+  rl_wait *W = rl_wait_begin(&S->wait, "sleep");
   rl_wait_guard(L, S, 2);
   if (W->deadline < until) return rl_wait_for(L, S, limit_finish);
   W->deadline = until;

@@ -127,8 +127,8 @@ static bool encode_number(lua_State *L, int idx, rl_msg *out) {
   return true;
 }
 
-static bool encode_handle(lua_State *L, rl_state *S, int idx, rl_msg *out) {
-  rl_handle *h = rl_handle_test(L, S, idx);
+static bool encode_handle(lua_State *L, int idx, rl_msg *out) {
+  rl_handle *h = rl_handle_test(L, idx);
   if (!h || !h->edge.ref.to) return false;
   rl_retain(h->edge.ref.to);
   out->u.ref = h->edge.ref;
@@ -137,13 +137,13 @@ static bool encode_handle(lua_State *L, rl_state *S, int idx, rl_msg *out) {
 }
 
 /* What needs no encoder; false for anything else. */
-static bool encode_inline(lua_State *L, rl_state *S, int idx, rl_msg *out) {
+static bool encode_inline(lua_State *L, int idx, rl_msg *out) {
   switch (lua_type(L, idx)) {
   case LUA_TNIL: out->tag = IN_NIL; return true;
   case LUA_TBOOLEAN: out->tag = lua_toboolean(L, idx) ? IN_TRUE : IN_FALSE; return true;
   case LUA_TNUMBER: return encode_number(L, idx, out);
   case LUA_TSTRING: return encode_string(L, idx, out);
-  case LUA_TUSERDATA: return encode_handle(L, S, idx, out);
+  case LUA_TUSERDATA: return encode_handle(L, idx, out);
   case LUA_TLIGHTUSERDATA:
     out->u.p = lua_touserdata(L, idx);
     out->tag = IN_POINTER;
@@ -204,15 +204,14 @@ static void encode_values(lua_State *L, rl_state *S, int first, int n, const cha
 }
 
 void rl_encode(lua_State *L, rl_state *S, int idx, const char *root, rl_msg *out) {
-  idx = lua_absindex(L, idx);
-  if (!encode_inline(L, S, idx, out)) encode_values(L, S, idx, 1, root, out);
+  if (!encode_inline(L, idx, out)) encode_values(L, S, lua_absindex(L, idx), 1, root, out);
 }
 
 void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out) {
   first = lua_absindex(L, first);
   if (n == 0)
     out->tag = IN_VOID;
-  else if (n > 1 || !encode_inline(L, S, first, out))
+  else if (n > 1 || !encode_inline(L, first, out))
     encode_values(L, S, first, n, rl_root_result, out);
 }
 
@@ -230,7 +229,7 @@ static int decode_blob(lua_State *L, rl_state *S, const rl_msg *m) {
 }
 
 int rl_decode(lua_State *L, rl_state *S, const rl_msg *m) {
-  luaL_checkstack(L, 8, "too many values");
+  if (m->tag < RL_MSG_INLINE) luaL_checkstack(L, 8, "too many values");
   switch (m->tag) {
   case RL_MSG_NONE:
   case IN_VOID: return 0;

@@ -621,7 +621,7 @@ static void put_handle(encoder *e, rl_handle *h, int idx, uint32_t parent) {
 static void put_userdata(encoder *e, int idx, uint32_t parent, int depth) {
   luaL_checkstack(e->L, 8, "too deep");
   if (put_seen(e, lua_topointer(e->L, idx), parent)) return;
-  rl_handle *h = rl_handle_test(e->L, e->S, idx);
+  rl_handle *h = rl_handle_test(e->L, idx);
   if (h)
     put_handle(e, h, idx, parent);
   else if (lua_getmetatable(e->L, idx) && has_transfer(e->L))

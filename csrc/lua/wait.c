@@ -37,34 +37,17 @@ void rl_wait_close(rl_state *S) {
   rl_waiter_close(&S->wait.own);
 }
 
-rl_wait *rl_wait_begin(rl_state *S, const char *op) {
-  rl_wait *W = &S->wait;
-  W->op = op;
-  W->cases = W->inl;
-  W->n = 0;
-  W->deadline = INFINITY;
-  W->guarded = false;
-  W->choice = RL_ORDERED;
-  return W;
-}
-
-rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on) {
-  rl_case *c = &W->cases[W->n++];
-  rl_case_set(c, op, on);
-  return c;
-}
-
 double rl_deadline_at(lua_State *L, int idx) {
   double s = lua_tonumber(L, idx);
   luaL_argcheck(L, !isnan(s), idx, "number of seconds expected, got nan");
   return s <= 0 ? 0 : rl_now() + s;
 }
 
-static int guard_error(lua_State *L, rl_state *S, int idx) {
-  if (rl_handle_as(L, S, idx, RL_H_CANCEL))
+static int guard_error(lua_State *L, int idx) {
+  if (rl_handle_as(L, idx, RL_H_CANCEL))
     return luaL_argerror(L, idx,
                          "done expected, got cancel (put the call that makes it in parentheses)");
-  return rl_type_error(L, S, idx, "done, channel, task, timer or number");
+  return rl_type_error(L, idx, "done, channel, task, timer or number");
 }
 
 void rl_wait_guard(lua_State *L, rl_state *S, int idx) {
@@ -74,8 +57,8 @@ void rl_wait_guard(lua_State *L, rl_state *S, int idx) {
     W->deadline = rl_deadline_at(L, idx);
     return;
   }
-  rl_handle *h = rl_handle_test(L, S, idx);
-  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) guard_error(L, S, idx);
+  rl_handle *h = rl_handle_test(L, idx);
+  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) guard_error(L, idx);
   rl_object *o = h->edge.ref.to;
   rl_wait_add(W, o->kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, (rl_source *)o);
   W->guarded = true;
@@ -86,7 +69,7 @@ void rl_wait_drop_unsent(rl_wait *W) {
     if (W->cases[i].op == RL_CASE_SEND) rl_msg_drop(&W->cases[i].msg);
 }
 
-static int conclude(lua_State *L, rl_state *S, rl_status st) {
+RL_SLOW static int conclude(lua_State *L, rl_state *S, rl_status st) {
   rl_wait_drop_unsent(&S->wait);
   return S->wait.finish(L, S, st);
 }
@@ -95,6 +78,7 @@ static int complete(lua_State *L, rl_state *S) {
   rl_wait *W = &S->wait;
   if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
   rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
+  if (st == RL_OK) return W->finish(L, S, st);
   if (st != RL_INTERRUPTED) return conclude(L, S, st);
   rl_wait_drop_unsent(W);
   S->unwound = true;
@@ -103,8 +87,7 @@ static int complete(lua_State *L, rl_state *S) {
 
 static int resumed(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
-  (void)ctx;
-  return complete(L, rl_self(L));
+  return complete(L, (rl_state *)ctx);
 }
 
 bool rl_can_park(lua_State *L, rl_state *S) {
@@ -224,9 +207,7 @@ static rl_status publish(lua_State *L, rl_state *S, bool park) {
   return st;
 }
 
-int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
-  rl_wait *W = &S->wait;
-  W->finish = finish;
+RL_SLOW static int wait_any_way(lua_State *L, rl_state *S) {
   for (;;) {
     bool park = S->nowait == 0 && rl_can_park(L, S); /* a finalizer cannot yield */
     bool refused = !park && must_not_wait(L, S);
@@ -234,7 +215,7 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     if (st != RL_PARK) return conclude(L, S, st);
     if (park) {
       S->parking = true;
-      return lua_yieldk(L, 0, 0, resumed);
+      return lua_yieldk(L, 0, (lua_KContext)S, resumed);
     }
     if (refused) {
       refuse(L, S);
@@ -244,6 +225,21 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     if (S->task) block_task(S);
     if (S->task || block_main(L, S)) return complete(L, S);
   }
+}
+
+/* Most waits are of this kind: one case, no deadline, and the task can park. */
+int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
+  rl_wait *W = &S->wait;
+  W->finish = finish;
+  if (W->n != 1 || W->deadline != INFINITY || S->nowait > 0 || !rl_can_park(L, S))
+    return wait_any_way(L, S);
+  rl_waiter_fiber(W->waiter, &S->task->fiber);
+  rl_status st = rl_select_one(W->waiter, W->cases);
+  W->won = 0;
+  if (st == RL_OK) return finish(L, S, st);
+  if (st != RL_PARK) return conclude(L, S, st);
+  S->parking = true;
+  return lua_yieldk(L, 0, (lua_KContext)S, resumed);
 }
 
 typedef struct received {
@@ -290,10 +286,6 @@ void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
     rl_receive(L, S, &c->msg);
   else
     lua_pushvalue(L, -1);
-}
-
-bool rl_wait_cut_short(rl_state *S, rl_status st) {
-  return st == RL_TIMEOUT || (S->wait.guarded && S->wait.won == 0);
 }
 
 int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st) {

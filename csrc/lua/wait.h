@@ -10,6 +10,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <math.h>
 
 typedef struct rl_state rl_state;
 
@@ -39,11 +40,24 @@ void rl_wait_open(rl_state *S);
 void rl_wait_close(rl_state *S);
 
 /* Begins to describe a wait; then guard and cases are added, then it is waited. */
-rl_wait *rl_wait_begin(rl_state *S, const char *op);
+static inline rl_wait *rl_wait_begin(rl_wait *W, const char *op) {
+  W->op = op;
+  W->cases = W->inl;
+  W->n = 0;
+  W->deadline = INFINITY;
+  W->guarded = false;
+  W->choice = RL_ORDERED;
+  return W;
+}
+
 /* The optional `done` at `idx`: a done, channel, task, timer or number. Raises on others. It becomes
    case 0, or the deadline. */
 void rl_wait_guard(lua_State *L, rl_state *S, int idx);
-rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on);
+static inline rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on) {
+  rl_case *c = &W->cases[W->n++];
+  rl_case_set(c, op, on);
+  return c;
+}
 int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish);
 /* The same without waiting; the caller drops unsent messages. */
 rl_status rl_wait_try(rl_state *S);
@@ -56,7 +70,9 @@ double rl_deadline_at(lua_State *L, int idx);
 int rl_receive(lua_State *L, rl_state *S, rl_msg *m);
 
 /* When the guard or the deadline has ended a wait: pushes nil, error, cause. */
-bool rl_wait_cut_short(rl_state *S, rl_status st);
+static inline bool rl_wait_cut_short(const rl_wait *W, rl_status st) {
+  return st == RL_TIMEOUT || (W->guarded && W->won == 0);
+}
 int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st);
 /* Pushes error and cause of a fired done: two values. */
 void rl_push_fired(lua_State *L, rl_state *S, rl_done *d);

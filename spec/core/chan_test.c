@@ -19,7 +19,7 @@ static void a_ring_keeps_order(void) {
         right &= st == (in > out ? RL_OK : RL_NOT_READY) && (st != RL_OK || got == out);
         out += st == RL_OK;
       }
-      right &= rl_chan_len(c) == in - out;
+      right &= rl_chan_count(c) == in - out;
     }
     CHECK(right, "a ring that grows and wraps keeps its order and capacity");
     drop_chan(c);
