@@ -11,10 +11,11 @@
 #include <stddef.h>
 
 enum {
-  RL_MSG_NONE = 0,  /* empty */
-  RL_MSG_BLOB = 1,  /* u.blob, counted */
-  RL_MSG_REF = 2,   /* u.ref, counted */
-  RL_MSG_INLINE = 3 /* from here on the tags are the binding's, the content lies inside */
+  RL_MSG_NONE = 0,    /* empty */
+  RL_MSG_BLOB = 1,    /* u.blob, counted */
+  RL_MSG_REF = 2,     /* u.ref, counted */
+  RL_MSG_INTEGER = 3, /* u.i */
+  RL_MSG_INLINE = 3   /* from here on the tags are the binding's, the content lies inside */
 };
 
 enum { RL_MSG_ROOM = 24 };

@@ -23,7 +23,7 @@ enum {
   RING = 256,         /* fibers in a local queue */
   BATCH = RING / 2,   /* moved at once between queues */
   FAIR = 61,          /* each so many fibers the shared queue comes first */
-  LINE = 1024,        /* each so many the next slot's fiber goes behind the ring's */
+  LINE = 16 * FAIR,   /* each so many the next slot's fiber goes behind the ring's */
   MAX_THREADS = 4096, /* workers, stuck ones included */
   QUIET_TICKS = 8     /* of the monitor with nothing to do, before it sleeps */
 };
@@ -388,7 +388,7 @@ static void keep_house(void) {
 }
 
 /* Returns the fiber to run, or NULL when the thread is to end. */
-static rl_fiber *find(worker *w, unsigned turn, bool *looking) {
+__attribute__((noinline)) static rl_fiber *find(worker *w, unsigned turn, bool *looking) {
   for (;;) {
     rl_fiber *f = find_local(w, turn);
     if (!f && !*looking) {
@@ -448,7 +448,9 @@ static void *worker_main(void *arg) {
   worker *w = self = arg;
   bool looking = false;
   rl_fiber *f;
-  for (unsigned turn = 1; (f = find(w, turn, &looking)) != NULL; turn++) {
+  for (unsigned turn = 1;; turn++) {
+    f = looking || turn % FAIR == 0 ? NULL : take_next(w);
+    if (!f && !(f = find(w, turn, &looking))) return NULL;
     bool stuck = run(w, f);
     if ((stuck || turn % FAIR == 0) && surplus()) { /* others have taken over */
       give_away(w);
@@ -456,7 +458,6 @@ static void *worker_main(void *arg) {
       looking = true;
     }
   }
-  return NULL;
 }
 
 /* Gives a thread to an idle slot or to a new one. */

@@ -6,45 +6,16 @@
 */
 #include "core/select.h"
 
-static rl_chan *chan_of(rl_case *c) {
-  return (rl_chan *)c->node.on;
-}
-
-static rl_done *done_of(rl_case *c) {
-  return (rl_done *)c->node.on;
-}
-
-/* With the lock of its source held. */
-static rl_status attempt(rl_case *c, rl_wakes *ws) {
-  switch ((rl_case_op)c->op) {
-  case RL_CASE_RECV: return rl_chan_take(chan_of(c), &c->msg, ws);
-  case RL_CASE_SEND: return rl_chan_put(chan_of(c), &c->msg, ws);
-  case RL_CASE_WATCH: return rl_done_fired(done_of(c)) ? RL_FIRED : RL_NOT_READY;
-  case RL_CASE_NEVER: break;
-  }
-  return RL_NOT_READY;
-}
-
-static void enqueue(rl_case *c, rl_waiter *w) {
-  c->node.waiter = w;
-  switch ((rl_case_op)c->op) {
-  case RL_CASE_RECV: rl_queue_add(&chan_of(c)->receivers, &c->node); break;
-  case RL_CASE_SEND: rl_queue_add(&chan_of(c)->senders, &c->node); break;
-  case RL_CASE_WATCH: rl_queue_add(&done_of(c)->watchers, &c->node); break;
-  case RL_CASE_NEVER: break;
-  }
-}
-
 /* What needs no lock to know: skip the lock. */
 static bool surely_not_ready(rl_case *c) {
-  return c->op == RL_CASE_NEVER || (c->op == RL_CASE_WATCH && !rl_done_fired(done_of(c)));
+  return c->op == RL_CASE_NEVER || (c->op == RL_CASE_WATCH && !rl_done_fired(rl_case_done(c)));
 }
 
 static rl_status attempt_alone(rl_case *c) {
   if (surely_not_ready(c)) return RL_NOT_READY;
   rl_wakes ws = {NULL, NULL};
   rl_lock_take(&c->node.on->lock);
-  rl_status st = attempt(c, &ws);
+  rl_status st = rl_case_try(c, (rl_case_op)c->op, &ws);
   rl_lock_leave(&c->node.on->lock);
   rl_wake_all(&ws);
   return st;
@@ -53,7 +24,7 @@ static rl_status attempt_alone(rl_case *c) {
 /* A deadline that has passed fires now, before any lock is taken. */
 static void poll_dones(rl_case *cases, unsigned n) {
   for (unsigned i = 0; i < n; i++)
-    if (cases[i].op == RL_CASE_WATCH) rl_done_poll(done_of(&cases[i]));
+    if (cases[i].op == RL_CASE_WATCH) rl_done_poll(rl_case_done(&cases[i]));
 }
 
 /* Puts case i's turn: a Fisher-Yates step on the permutation in look_order. */
@@ -131,10 +102,10 @@ static rl_status look_and_queue(rl_waiter *w, rl_case *cases, unsigned n, rl_cho
   lock_all(cases, n);
   for (unsigned i = 0; i < n && st == RL_NOT_READY; i++) {
     *won = turn(cases, n, i, choice);
-    st = attempt(&cases[*won], &ws);
+    st = rl_case_try(&cases[*won], (rl_case_op)cases[*won].op, &ws);
   }
   if (st == RL_NOT_READY && w) {
-    for (unsigned i = 0; i < n; i++) enqueue(&cases[i], w);
+    for (unsigned i = 0; i < n; i++) rl_case_queue(&cases[i], (rl_case_op)cases[i].op, w);
     st = RL_PARK;
   }
   unlock_all(cases, n);
@@ -142,24 +113,9 @@ static rl_status look_and_queue(rl_waiter *w, rl_case *cases, unsigned n, rl_cho
   return st;
 }
 
-rl_status rl_select_one(rl_waiter *w, rl_case *c) {
-  if (c->op == RL_CASE_NEVER) return w ? RL_PARK : RL_NOT_READY;
-  if (c->op == RL_CASE_WATCH) rl_done_poll(done_of(c));
-  rl_wakes ws = {NULL, NULL};
-  rl_lock_take(&c->node.on->lock);
-  rl_status st = attempt(c, &ws);
-  if (st == RL_NOT_READY && w) {
-    enqueue(c, w);
-    st = RL_PARK;
-  }
-  rl_lock_leave(&c->node.on->lock);
-  rl_wake_all(&ws);
-  return st;
-}
-
 rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, unsigned *won) {
   *won = 0;
-  if (n == 1) return rl_select_one(w, cases);
+  if (n == 1) return rl_select_one(w, cases, (rl_case_op)cases->op);
   poll_dones(cases, n);
   if (choice == RL_RANDOM) {
     rl_status st = look_one_by_one(cases, n, won);

@@ -28,13 +28,55 @@ static inline void rl_case_set(rl_case *c, rl_case_op op, rl_source *on) {
   c->msg.tag = RL_MSG_NONE;
 }
 
+static inline rl_chan *rl_case_chan(rl_case *c) {
+  return (rl_chan *)c->node.on;
+}
+
+static inline rl_done *rl_case_done(rl_case *c) {
+  return (rl_done *)c->node.on;
+}
+
+/* Does case `c`, whose op is told, if it is ready; with the lock of its source held. */
+static inline rl_status rl_case_try(rl_case *c, rl_case_op op, rl_wakes *ws) {
+  switch (op) {
+  case RL_CASE_RECV: return rl_chan_take(rl_case_chan(c), &c->msg, ws);
+  case RL_CASE_SEND: return rl_chan_put(rl_case_chan(c), &c->msg, ws);
+  case RL_CASE_WATCH: return rl_done_fired(rl_case_done(c)) ? RL_FIRED : RL_NOT_READY;
+  case RL_CASE_NEVER: break;
+  }
+  return RL_NOT_READY;
+}
+
+static inline void rl_case_queue(rl_case *c, rl_case_op op, rl_waiter *w) {
+  c->node.waiter = w;
+  switch (op) {
+  case RL_CASE_RECV: rl_queue_add(&rl_case_chan(c)->receivers, &c->node); break;
+  case RL_CASE_SEND: rl_queue_add(&rl_case_chan(c)->senders, &c->node); break;
+  case RL_CASE_WATCH: rl_queue_add(&rl_case_done(c)->watchers, &c->node); break;
+  case RL_CASE_NEVER: break;
+  }
+}
+
 /* Lets at most one case happen. RL_OK, RL_CLOSED or RL_FIRED: `*won` is the case's index. RL_NO_MEMORY: a
    send case's buffer could not grow. If none is ready: with `w` (armed) RL_PARK, and all
    are queued; without, RL_NOT_READY. RL_ORDERED takes the first ready one in order, atomically. */
 rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, unsigned *won);
 
-/* The same for a single case. */
-rl_status rl_select_one(rl_waiter *w, rl_case *c);
+/* The same for a single case, whose op is told: where it is known beforehand, little is left of this. */
+static inline rl_status rl_select_one(rl_waiter *w, rl_case *c, rl_case_op op) {
+  if (op == RL_CASE_NEVER) return w ? RL_PARK : RL_NOT_READY;
+  if (op == RL_CASE_WATCH) rl_done_poll(rl_case_done(c));
+  rl_wakes ws = {NULL, NULL};
+  rl_lock_take(&c->node.on->lock);
+  rl_status st = rl_case_try(c, op, &ws);
+  if (st == RL_NOT_READY && w) {
+    rl_case_queue(c, op, w);
+    st = RL_PARK;
+  }
+  rl_lock_leave(&c->node.on->lock);
+  rl_wake_all(&ws);
+  return st;
+}
 
 /* After the wake: takes the other cases out of their queues, tells what happened. `*won` is n when
    no case did (RL_TIMEOUT, RL_INTERRUPTED). */

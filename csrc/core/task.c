@@ -104,10 +104,6 @@ bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
   return true;
 }
 
-rl_task *rl_task_of(rl_fiber *f) {
-  return (rl_task *)(void *)((char *)f - offsetof(rl_task, fiber));
-}
-
 void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);

@@ -62,7 +62,9 @@ rl_program *rl_programs(void); /* the first of all */
 rl_task *rl_task_make(rl_program *p, const char *name, const char *started, rl_msg *call);
 /* Starts it; `run` is called by a worker. The task holds itself until it ends. False: no thread. */
 bool rl_task_start(rl_task *t, void (*run)(rl_fiber *));
-rl_task *rl_task_of(rl_fiber *f);
+static inline rl_task *rl_task_of(rl_fiber *f) {
+  return (rl_task *)(void *)((char *)f - offsetof(rl_task, fiber));
+}
 /* Ends it, with its outcome set; afterwards the caller must not touch it. */
 void rl_task_end(rl_task *t, bool failed);
 

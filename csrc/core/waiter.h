@@ -163,7 +163,14 @@ static inline void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
 }
 void rl_wake_listed(rl_wakes *ws);
 static inline void rl_wake_all(rl_wakes *ws) {
-  if (ws->first) rl_wake_listed(ws);
+  rl_waiter *w = ws->first;
+  if (!w) return;
+  /* mostly it is one parked task, which its claimer alone can touch */
+  if (!w->next && w->kind == RL_WAITER_FIBER &&
+      (atomic_load_explicit(&w->word, memory_order_relaxed) & RL_W_WOKEN))
+    rl_sched_ready(w->u.fiber);
+  else
+    rl_wake_listed(ws);
 }
 
 /* After a task's yield: true when it is parked (touch it no more), false when it was woken already

@@ -21,7 +21,7 @@ RL_SLOW static void refuse(lua_State *L, int idx, uint8_t right) {
 }
 
 /* The handle of the channel at `idx`, which the caller wants to use with `right`. */
-static rl_handle *check(lua_State *L, int idx, uint8_t right) {
+static inline rl_handle *check(lua_State *L, int idx, uint8_t right) {
   rl_handle *h = rl_handle_test(L, idx);
   if (!h || h->type > RL_H_TIMER || !(h->edge.ref.rights & right) || h->state->over)
     refuse(L, idx, right);
@@ -34,34 +34,16 @@ static rl_chan *chan_of(rl_handle *h) {
 
 static const uint8_t ANY_RIGHT = RL_MAY_RECV | RL_MAY_SEND;
 
+static void check_value(lua_State *L, int idx) {
+  luaL_argcheck(L, !lua_isnoneornil(L, idx), idx, "cannot send nil");
+}
+
 static int send_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
   if (st == RL_CLOSED) return luaL_error(L, "send on closed channel");
   if (st == RL_NO_MEMORY) return luaL_error(L, "not enough memory");
   lua_pushboolean(L, 1);
   return 1;
-}
-
-static void check_value(lua_State *L, int idx) {
-  luaL_argcheck(L, !lua_isnoneornil(L, idx), idx, "cannot send nil");
-}
-
-static int chan_send(lua_State *L) {
-  rl_handle *h = check(L, 1, RL_MAY_SEND);
-  rl_state *S = h->state;
-  rl_chan *c = chan_of(h);
-  rl_msg m = {.tag = RL_MSG_NONE};
-  check_value(L, 2);
-  bool guarded = !lua_isnoneornil(L, 3);
-  if (guarded) { /* raises now if it has to: encoding comes last, and may use S->wait */
-    rl_wait_begin(&S->wait, "send");
-    rl_wait_guard(L, S, 3);
-  }
-  rl_encode(L, S, 2, "value", &m);
-  rl_wait *W = rl_wait_begin(&S->wait, "send");
-  if (guarded) rl_wait_guard(L, S, 3);
-  rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
-  return rl_wait_for(L, S, send_finish);
 }
 
 static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
@@ -73,24 +55,98 @@ static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
   return 2;
 }
 
-/* recv, and a step of a loop: the optional done stands at `done`. */
-static int receive(lua_State *L, int done) {
-  rl_handle *h = check(L, 1, RL_MAY_RECV);
+/* Most sends and receives have one case, no deadline, and a task that can park. For them the whole way
+   to the channel and back is inline here; all others go through rl_wait_for. */
+
+static int sent(lua_State *L, int status, lua_KContext ctx) {
+  rl_state *S = (rl_state *)ctx;
+  rl_waiter *w = S->wait.waiter;
+  (void)status;
+  if (!w->won || w->status != RL_OK) return rl_wait_resumed(L, S);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* Pushes what the wait's only case has received. An integer needs no dropping. */
+static inline int take_value(lua_State *L, rl_state *S) {
+  rl_msg *m = &S->wait.inl[0].msg;
+  return rl_decode_integer(L, m) ? 1 : rl_receive(L, S, m);
+}
+
+static int received(lua_State *L, int status, lua_KContext ctx) {
+  rl_state *S = (rl_state *)ctx;
+  rl_waiter *w = S->wait.waiter;
+  (void)status;
+  if (!w->won || w->status != RL_OK) return rl_wait_resumed(L, S);
+  return take_value(L, S);
+}
+
+/* Sends the message of the wait's only case. */
+static int send_alone(lua_State *L, rl_state *S) {
+  rl_wait *W = &S->wait;
+  W->finish = send_finish;
+  W->won = 0;
+  rl_waiter_fiber(W->waiter, &S->task->fiber);
+  rl_status st = rl_select_one(W->waiter, &W->inl[0], RL_CASE_SEND);
+  if (st == RL_PARK) {
+    S->parking = true;
+    return lua_yieldk(L, 0, (lua_KContext)S, sent);
+  }
+  if (st != RL_OK) rl_wait_drop_unsent(W);
+  return send_finish(L, S, st);
+}
+
+static int receive_alone(lua_State *L, rl_state *S) {
+  rl_wait *W = &S->wait;
+  W->finish = recv_finish;
+  W->won = 0;
+  rl_waiter_fiber(W->waiter, &S->task->fiber);
+  rl_status st = rl_select_one(W->waiter, &W->inl[0], RL_CASE_RECV);
+  if (st == RL_OK) return take_value(L, S);
+  if (st != RL_PARK) return recv_finish(L, S, st);
+  S->parking = true;
+  return lua_yieldk(L, 0, (lua_KContext)S, received);
+}
+
+static int chan_send(lua_State *L) {
+  rl_handle *h = check(L, 1, RL_MAY_SEND);
   rl_state *S = h->state;
   rl_chan *c = chan_of(h);
+  rl_msg m = {.tag = RL_MSG_NONE};
+  bool guarded = lua_gettop(L) > 2 && !lua_isnil(L, 3);
+  if (guarded) { /* raises now if it has to: encoding comes last, and may use S->wait */
+    check_value(L, 2);
+    rl_wait_begin(&S->wait, "send");
+    rl_wait_guard(L, S, 3);
+  }
+  if (!rl_encode_integer(L, 2, &m)) {
+    check_value(L, 2);
+    rl_encode(L, S, 2, "value", &m);
+  }
+  rl_wait *W = rl_wait_begin(&S->wait, "send");
+  if (guarded) rl_wait_guard(L, S, 3);
+  rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
+  if (guarded || !rl_can_park(L, S)) return rl_wait_for(L, S, send_finish);
+  return send_alone(L, S);
+}
+
+static int receive(lua_State *L, bool guarded) {
+  rl_handle *h = check(L, 1, RL_MAY_RECV);
+  rl_state *S = h->state;
   rl_wait *W = rl_wait_begin(&S->wait, "recv");
-  if (done) rl_wait_guard(L, S, done);
-  rl_wait_add(W, RL_CASE_RECV, &c->src);
-  return rl_wait_for(L, S, recv_finish);
+  if (guarded) rl_wait_guard(L, S, 2);
+  rl_wait_add(W, RL_CASE_RECV, (rl_source *)h->edge.ref.to);
+  if (guarded || !rl_can_park(L, S)) return rl_wait_for(L, S, recv_finish);
+  return receive_alone(L, S);
 }
 
 static int chan_recv(lua_State *L) {
-  return receive(L, 2);
+  return receive(L, lua_gettop(L) > 1);
 }
 
 /* `for v in ch do` */
 static int chan_call(lua_State *L) {
-  return receive(L, 0);
+  return receive(L, false);
 }
 
 static int iter_step(lua_State *L) {

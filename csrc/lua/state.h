@@ -34,6 +34,11 @@ static inline rl_state *rl_self(lua_State *L) {
   return (rl_state *)lua_touserdata(L, lua_upvalueindex(1));
 }
 
+/* Can a wait in L park the task (rather than block its thread)? */
+static inline bool rl_can_park(lua_State *L, rl_state *S) {
+  return S->task && L == S->running && S->parkable && S->nowait == 0 && lua_isyieldable(L);
+}
+
 /* The state record of L, made when missing (a main program). Raises out of memory. */
 rl_state *rl_state_of(lua_State *L);
 /* The record for task `t`, still without a Lua state; shares the blobs. NULL: out of memory. */

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {                          /* inline contents */
-       IN_VOID = RL_MSG_INLINE, /* no values at all */
+enum { /* inline contents */
+       IN_INT = RL_MSG_INTEGER,
+       IN_VOID, /* no values at all */
        IN_NIL,
        IN_FALSE,
        IN_TRUE,
-       IN_INT,
        IN_FLOAT,
        IN_POINTER,
        IN_STRING /* of `len` bytes */
@@ -117,13 +117,9 @@ static bool encode_string(lua_State *L, int idx, rl_msg *out) {
 }
 
 static bool encode_number(lua_State *L, int idx, rl_msg *out) {
-  if (lua_isinteger(L, idx)) {
-    out->u.i = lua_tointeger(L, idx);
-    out->tag = IN_INT;
-  } else {
-    out->u.n = lua_tonumber(L, idx);
-    out->tag = IN_FLOAT;
-  }
+  if (rl_encode_integer(L, idx, out)) return true;
+  out->u.n = lua_tonumber(L, idx);
+  out->tag = IN_FLOAT;
   return true;
 }
 

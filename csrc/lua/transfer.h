@@ -13,6 +13,20 @@
    the path starts: "value", "cause", "error", "values", "reason". */
 void rl_encode(lua_State *L, rl_state *S, int idx, const char *root, rl_msg *out);
 
+/* The same for an integer, the commonest of values; false when there stands something else. */
+static inline bool rl_encode_integer(lua_State *L, int idx, rl_msg *out) {
+  if (!lua_isinteger(L, idx)) return false;
+  out->u.i = lua_tointegerx(L, idx, NULL);
+  out->tag = RL_MSG_INTEGER;
+  return true;
+}
+
+/* Decodes an integer; false when `m` is no such message. */
+static inline bool rl_decode_integer(lua_State *L, const rl_msg *m) {
+  if (m->tag == RL_MSG_INTEGER) lua_pushinteger(L, m->u.i);
+  return m->tag == RL_MSG_INTEGER;
+}
+
 /* Encodes the `n` values from `first` on as one message. The paths start with "result 1" and so on. */
 void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
 

@@ -69,12 +69,12 @@ void rl_wait_drop_unsent(rl_wait *W) {
     if (W->cases[i].op == RL_CASE_SEND) rl_msg_drop(&W->cases[i].msg);
 }
 
-RL_SLOW static int conclude(lua_State *L, rl_state *S, rl_status st) {
+static int conclude(lua_State *L, rl_state *S, rl_status st) {
   rl_wait_drop_unsent(&S->wait);
   return S->wait.finish(L, S, st);
 }
 
-static int complete(lua_State *L, rl_state *S) {
+int rl_wait_resumed(lua_State *L, rl_state *S) {
   rl_wait *W = &S->wait;
   if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
   rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
@@ -87,11 +87,7 @@ static int complete(lua_State *L, rl_state *S) {
 
 static int resumed(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
-  return complete(L, (rl_state *)ctx);
-}
-
-bool rl_can_park(lua_State *L, rl_state *S) {
-  return S->task && L == S->running && S->parkable && lua_isyieldable(L);
+  return rl_wait_resumed(L, (rl_state *)ctx);
 }
 
 static void arm(rl_state *S, bool park) {
@@ -207,9 +203,10 @@ static rl_status publish(lua_State *L, rl_state *S, bool park) {
   return st;
 }
 
-RL_SLOW static int wait_any_way(lua_State *L, rl_state *S) {
+int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
+  S->wait.finish = finish;
   for (;;) {
-    bool park = S->nowait == 0 && rl_can_park(L, S); /* a finalizer cannot yield */
+    bool park = rl_can_park(L, S); /* a finalizer cannot yield */
     bool refused = !park && must_not_wait(L, S);
     rl_status st = publish(L, S, park);
     if (st != RL_PARK) return conclude(L, S, st);
@@ -219,27 +216,12 @@ RL_SLOW static int wait_any_way(lua_State *L, rl_state *S) {
     }
     if (refused) {
       refuse(L, S);
-      return complete(L, S);
+      return rl_wait_resumed(L, S);
     }
     rl_sched_parked();
     if (S->task) block_task(S);
-    if (S->task || block_main(L, S)) return complete(L, S);
+    if (S->task || block_main(L, S)) return rl_wait_resumed(L, S);
   }
-}
-
-/* Most waits are of this kind: one case, no deadline, and the task can park. */
-int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
-  rl_wait *W = &S->wait;
-  W->finish = finish;
-  if (W->n != 1 || W->deadline != INFINITY || S->nowait > 0 || !rl_can_park(L, S))
-    return wait_any_way(L, S);
-  rl_waiter_fiber(W->waiter, &S->task->fiber);
-  rl_status st = rl_select_one(W->waiter, W->cases);
-  W->won = 0;
-  if (st == RL_OK) return finish(L, S, st);
-  if (st != RL_PARK) return conclude(L, S, st);
-  S->parking = true;
-  return lua_yieldk(L, 0, (lua_KContext)S, resumed);
 }
 
 typedef struct received {
@@ -254,9 +236,13 @@ static int decode_protected(lua_State *L) {
 }
 
 int rl_receive(lua_State *L, rl_state *S, rl_msg *m) {
+  if (m->tag >= RL_MSG_INLINE) {
+    int n = rl_decode(L, S, m);
+    m->tag = RL_MSG_NONE;
+    return n;
+  }
   rl_msg held;
   rl_msg_move(&held, m);
-  if (held.tag >= RL_MSG_INLINE) return rl_decode(L, S, &held);
   int top = lua_gettop(L);
   received r = {S, &held};
   lua_pushcfunction(L, decode_protected);

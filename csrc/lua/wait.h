@@ -59,6 +59,8 @@ static inline rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on) {
   return c;
 }
 int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish);
+/* What goes on after a wait that has parked; W->finish is set. */
+int rl_wait_resumed(lua_State *L, rl_state *S);
 /* The same without waiting; the caller drops unsent messages. */
 rl_status rl_wait_try(rl_state *S);
 void rl_wait_drop_unsent(rl_wait *W);
@@ -79,8 +81,6 @@ void rl_push_fired(lua_State *L, rl_state *S, rl_done *d);
 /* The same for the case of a wait on whatever stands for a done. */
 void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st);
 
-/* Can a wait in L park the task (rather than block its thread)? */
-bool rl_can_park(lua_State *L, rl_state *S);
 /* Raises when a wait is not allowed here. */
 void rl_may_wait(lua_State *L, rl_state *S);
 
