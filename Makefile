@@ -139,9 +139,10 @@ $(BUILD)/lua: .ci/lua-sanitized
 	@mkdir -p $(@D)
 	.ci/lua-sanitized $@ $(CC) $(CFLAGS) $(SANITIZE)
 
-# The reference is written by hand; this checks that it is complete and that its examples run.
+# Writes the reference from the comments in the sources, and checks that it is complete.
 docs:
 	@.ci/setup run test
+	env -u LUA_CPATH LUA_PATH='./?.lua;;' ldoc --filter docs.reference.write csrc/lua
 	+@$(SUBMAKE) spec SPEC=spec/docs_spec.lua
 
 install: build

@@ -110,6 +110,20 @@ describe("the reference", function()
     end)
   end
 
+  it("is what the comments in the sources say", function()
+    local pipe = io.popen "mktemp -d"
+    local dir = pipe:read "l"
+    pipe:close()
+    assert.is_true(os.execute(("env -u LUA_CPATH LUA_PATH='./?.lua;;' REFERENCE=%s "
+      .. "ldoc --filter docs.reference.write csrc/lua >%s/log 2>&1"):format(dir, dir)))
+    for _, name in ipairs(PAGES) do
+      local file = assert(io.open(("%s/%s.md"):format(dir, name)))
+      assert.equal(page(name), file:read "a")
+      file:close()
+    end
+    os.execute("rm -r " .. dir)
+  end)
+
   it("has an entry for each exported name", function()
     assert.same({}, missing(all_pages(), exports(), "rille%."))
   end)

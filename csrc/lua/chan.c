@@ -2,6 +2,30 @@
 ** chan: channels in Lua, and their one-way views. A view is the same core object under other rights.
 ** Operations a handle has no right to are there and raise, so that a mistake names itself.
 */
+/***
+Channels.
+A channel hands values from senders to receivers, first come, first served on both sides. With capacity 0 it
+is a rendezvous: a send ends when its value is received. The semantics are Go's; errors, names and the
+`done` arguments are ours.
+
+A value is delivered once or stays with its sender: closing, cancelling or a failing peer never loses or
+doubles one. The only exception: a value that its receiver cannot decode for lack of memory goes with that receiver.
+`nil` cannot be sent. A channel is the same userdata wherever it turns up in a state, so `==` and
+table keys work; it crosses to other tasks by reference.
+
+Every wait takes an optional `done`, which cuts it short: a [done](done.md), or a channel (which fires
+by being closed or by a value, which is received as the cause), a task (which fires when it ends), a timer, or a number of
+seconds. A `done` that has fired comes first: its error is returned, and nothing is sent or received.
+A number lets what is ready come first, so `ch:recv(0)` only looks.
+
+    for v in ch do print(v) end             -- until it is closed
+    for v in ch:iter(done) do print(v) end  -- or until done fires: the or-done pattern
+
+`#ch` is the number of values in the buffer; `local ch <close> = rille.chan()` closes the channel at the end of the
+scope, if it is still open.
+@module channels
+*/
+
 #include "core/chan.h"
 
 #include "lua/sending.h"
@@ -11,7 +35,7 @@
 RL_SLOW static void refuse(lua_State *L, int idx, uint8_t right) {
   rl_handle *h = rl_handle_test(L, idx);
   if (!h || h->edge.ref.to->kind != RL_CHAN) {
-    rl_handle_alive(L, rl_self(L)); /* after its end a handle may have been finalized */
+    rl_handle_alive(L, rl_state_of(L)); /* after its end a handle may have been finalized */
     rl_type_error(L, idx, "channel");
   }
   rl_handle_alive(L, h->state);
@@ -108,6 +132,17 @@ static int receive_alone(lua_State *L, rl_state *S) {
   return lua_yieldk(L, 0, (lua_KContext)S, received);
 }
 
+/***
+Sends a value, and waits until it is received or lies in the buffer.
+@function ch:send
+@param v anything that can cross, but not `nil`
+@tparam[opt] done done what cuts the wait short
+@treturn boolean `true`
+@treturn nil,string,any when `done` fired first: `nil`, `"canceled"` or `"deadline exceeded"`, and the cause;
+the value stays with the sender
+@raise `send on closed channel`, also when it is closed while the sender waits; `cannot send nil`; `cannot
+send ...` with the path of what cannot cross; on a receive-only view
+*/
 static int chan_send(lua_State *L) {
   rl_handle *h = check(L, 1, RL_MAY_SEND);
   rl_state *S = h->state;
@@ -140,6 +175,20 @@ static int receive(lua_State *L, bool guarded) {
   return receive_alone(L, S);
 }
 
+/***
+Receives a value, and waits for one.
+@function ch:recv
+@tparam[opt] done done what cuts the wait short
+@return the value, never `nil`
+@treturn nil,string `nil` and `"closed"` once the channel is closed and drained
+@treturn nil,string,any when `done` fired first: `nil`, `"canceled"` or `"deadline exceeded"`, and the cause
+@raise what goes wrong when the value is rebuilt here (a `require` that fails, a function of `__transfer` that
+raises); on a send-only view
+@usage
+local ch = rille.chan()
+local v, err = ch:recv(0.01)
+assert(v == nil and err == "deadline exceeded")
+*/
 static int chan_recv(lua_State *L) {
   return receive(L, lua_gettop(L) > 1);
 }
@@ -164,6 +213,15 @@ static int iter_step(lua_State *L) {
   return rl_wait_for(L, S, recv_finish);
 }
 
+/***
+A loop over what is received.
+Ends when the channel is closed, or when `done` fires: the or-done pattern. A number of seconds
+counts from this call, for the whole loop. `for v in ch do` is the form without `done`.
+@function ch:iter
+@tparam[opt] done done what ends the loop early
+@treturn function an iterator
+@raise on a send-only view
+*/
 /* A number counts from here on, for the whole loop: it is kept as a deadline. */
 static int chan_iter(lua_State *L) {
   rl_state *S = check(L, 1, RL_MAY_RECV)->state;
@@ -180,6 +238,14 @@ static int chan_iter(lua_State *L) {
   return 1;
 }
 
+/***
+Sends a value if that is possible at once.
+@function ch:try_send
+@param v anything that can cross, but not `nil`
+@treturn boolean `true`
+@treturn boolean,string `false` and `"full"`: nobody waits to receive, and there is no room
+@raise as `ch:send`; what cannot cross raises in any case
+*/
 static int chan_try_send(lua_State *L) {
   rl_handle *h = check(L, 1, RL_MAY_SEND);
   rl_state *S = h->state;
@@ -198,6 +264,13 @@ static int chan_try_send(lua_State *L) {
   return 2;
 }
 
+/***
+Receives a value if there is one.
+@function ch:try_recv
+@return the value
+@treturn nil,string `nil` and `"empty"`, or `nil` and `"closed"`
+@raise as `ch:recv`
+*/
 static int chan_try_recv(lua_State *L) {
   rl_handle *h = check(L, 1, RL_MAY_RECV);
   rl_state *S = h->state;
@@ -210,6 +283,13 @@ static int chan_try_recv(lua_State *L) {
   return 2;
 }
 
+/***
+Closes the channel.
+Those who wait to receive get `nil, "closed"`, those who wait to send raise. What is in the buffer can still be
+received.
+@function ch:close
+@raise `close of closed channel`; on `rille.never`; on a receive-only view
+*/
 static int chan_close(lua_State *L) {
   rl_handle *h = check(L, 1, RL_MAY_SEND);
   rl_chan *c = chan_of(h);
@@ -230,11 +310,21 @@ static int chan_len(lua_State *L) {
   return 1;
 }
 
+/***
+The capacity.
+@function ch:cap
+@treturn integer
+*/
 static int chan_cap(lua_State *L) {
   lua_pushinteger(L, chan_of(check(L, 1, ANY_RIGHT))->cap);
   return 1;
 }
 
+/***
+The name given to `rille.chan`.
+@function ch:name
+@treturn string|nil
+*/
 static int chan_name(lua_State *L) {
   lua_pushstring(L, chan_of(check(L, 1, ANY_RIGHT))->name);
   return 1;
@@ -258,14 +348,36 @@ static int view(lua_State *L, uint8_t right) {
   return 1;
 }
 
+/***
+A view that can only receive: Go's `<-chan`.
+`cap`, `name` and `#` work on a view, the other operations raise. The view is the same channel for those who wait; it
+tells readers, and the leak analysis, who can do what.
+@function ch:receiver
+@treturn receiver
+@raise on a send-only view
+*/
 static int chan_receiver(lua_State *L) {
   return view(L, RL_MAY_RECV);
 }
 
+/***
+A view that can only send and close: Go's `chan<-`.
+@function ch:sender
+@treturn sender
+@raise on a receive-only view
+*/
 static int chan_sender(lua_State *L) {
   return view(L, RL_MAY_SEND);
 }
 
+/***
+A send as a case of `rille.select`.
+The value is encoded now. The case can be used in many selects: each that chooses it sends the value.
+@function ch:sending
+@param v anything that can cross, but not `nil`
+@treturn case
+@raise as `ch:send` for values that cannot be sent
+*/
 static int chan_sending(lua_State *L) {
   rl_handle *h = check(L, 1, RL_MAY_SEND);
   rl_state *S = h->state;
@@ -278,6 +390,18 @@ static int chan_sending(lua_State *L) {
   return 1;
 }
 
+/***
+Makes a channel.
+@function rille.chan
+@tparam[opt=0] integer capacity how many values it holds before a send waits
+@tparam[opt] string name for messages and reports
+@treturn channel
+@raise on a negative or fractional capacity, or a name that is no string
+@usage
+local results = rille.chan(10, "results")
+results:send { ok = true }
+print(#results, results:recv().ok)  --> 1  true
+*/
 static int rille_chan(lua_State *L) {
   rl_state *S = rl_self(L);
   lua_Integer cap = 0;
@@ -295,6 +419,11 @@ static int rille_chan(lua_State *L) {
   return 1;
 }
 
+/***
+A channel that is never ready: Go's nil channel.
+Closing it raises. In a `select`, `nil` and `false` do the same.
+@field rille.never
+*/
 static rl_chan *never(void) {
   static rl_chan c = {.never = true, .name = "never"};
   static atomic_bool made;
@@ -308,28 +437,16 @@ const luaL_Reg rl_chan_receiving[] = {{"recv", chan_recv},           {"try_recv"
                                       {"__call", chan_call},         {"__len", chan_len},
                                       {"__tostring", chan_tostring}, {NULL, NULL}};
 
-static const luaL_Reg sending[] = {{"send", chan_send},
-                                   {"try_send", chan_try_send},
-                                   {"close", chan_close},
-                                   {"sender", chan_sender},
-                                   {"sending", chan_sending},
-                                   {"__close", chan_scope_end},
-                                   {NULL, NULL}};
-
-static void open_class(lua_State *L, rl_state *S, rl_handle_type type) {
-  rl_handle_class(L, S, type, rl_chan_receiving);
-  lua_getfield(L, -1, "types");
-  lua_getfield(L, -1, rl_handle_name(type));
-  rl_setfuncs(L, S, sending);
-  lua_pop(L, 2);
-}
+const luaL_Reg rl_chan_sending[] = {{"send", chan_send},
+                                    {"try_send", chan_try_send},
+                                    {"close", chan_close},
+                                    {"sender", chan_sender},
+                                    {"sending", chan_sending},
+                                    {"__close", chan_scope_end},
+                                    {NULL, NULL}};
 
 void rl_open_chan(lua_State *L, rl_state *S) {
   static const luaL_Reg functions[] = {{"chan", rille_chan}, {NULL, NULL}};
-  rl_sending_open(L, S);
-  open_class(L, S, RL_H_CHAN);
-  open_class(L, S, RL_H_RECEIVER);
-  open_class(L, S, RL_H_SENDER);
   rl_setfuncs(L, S, functions);
   rl_handle_push(L, S, &never()->src.obj, ANY_RIGHT);
   lua_setfield(L, -2, "never");

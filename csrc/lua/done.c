@@ -2,6 +2,30 @@
 ** done: cancellation in Lua. A done and its cancel are the same core object under different rights: who
 ** holds the done can watch, only who holds the cancel can fire.
 */
+/***
+Cancellation.
+A `done` says that it is time to stop: it fires once and never comes back. Who holds it can watch; only who
+holds its `cancel` can fire it, as in Go's `context`. A done is made below a parent: when the parent fires, so do
+all its descendants, promptly and in one pass; a descendant never fires its parents. Its deadline, if it has one,
+fires it with the error `"deadline exceeded"`, all else with `"canceled"`.
+
+    local done, cancel <close> = rille.done { timeout = 2.5 }
+
+`cancel` runs at the end of the scope, so nothing that was started with this `done` outlives it unasked.
+
+Wherever a `done` is taken, also as a parent, there may stand
+
+- a channel, which fires as Go's `case <-done` does: by being closed, or by a value, which is then received and is the
+cause; error `"canceled"`,
+- a task, which fires when it ends; `"canceled"`,
+- a timer or a number of seconds, `"deadline exceeded"`. A number lets what is ready come first and counts from
+the call.
+
+Causes and values must be able to cross, see [transfer](transfer.md). A done crosses by reference, and so does a cancel.
+A done that nobody watches any more costs its parent nothing.
+@module done
+*/
+
 #include "core/done.h"
 
 #include <math.h>
@@ -12,7 +36,7 @@
 #include "lua/state.h"
 #include "lua/transfer.h"
 
-static rl_done *check(lua_State *L, rl_state *S) {
+static rl_done *check(lua_State *L, rl_state **S) {
   return (rl_done *)rl_handle_check(L, S, 1, RL_H_DONE);
 }
 
@@ -98,6 +122,23 @@ static void hint_cancel(lua_State *L, int idx) {
                   "results, put it in parentheses");
 }
 
+/***
+Makes a cancellation signal and the right to fire it.
+The two results are a trap in nested calls: `f(rille.done())` passes both. A `cancel` where options are expected raises and says so.
+Go's `context.WithCancel`, `WithTimeout`, `WithDeadline`, `WithCancelCause` and `WithValue` in one.
+@function rille.done
+@tparam[opt=rille.background] done parent a done, channel, task, timer or number of seconds
+@tparam[opt] table opts `timeout` (seconds), `deadline` (on the clock of `rille.now`), `cause` (any value: reported when the deadline
+fires), `values` (table), `name` (string)
+@treturn done
+@treturn cancel
+@raise on an unknown option or one of the wrong type, named; on causes and values that cannot cross
+@usage
+local done, cancel = rille.done { timeout = 5, values = { user = "ada" } }
+local below = (rille.done(done))
+cancel "enough"
+assert(below:err() == "canceled" and below:cause() == "enough" and below:value "user" == "ada")
+*/
 /* done([parent,] [opts]): the first argument is options when it is a plain table. */
 static int rille_done(lua_State *L) {
   rl_state *S = rl_self(L);
@@ -128,13 +169,20 @@ static int rille_done(lua_State *L) {
 
 /* cancel */
 
-static rl_done *check_cancel(lua_State *L, rl_state *S) {
+static rl_done *check_cancel(lua_State *L, rl_state **S) {
   return (rl_done *)rl_handle_check(L, S, 1, RL_H_CANCEL);
 }
 
+/***
+Fires the done.
+Idempotent: the first cause wins. Also runs at the end of the scope that declares it `<close>`.
+@function cancel
+@param[opt] cause any value that can cross
+@raise when the cause cannot cross
+*/
 static int cancel_call(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *d = check_cancel(L, S);
+  rl_state *S;
+  rl_done *d = check_cancel(L, &S);
   rl_msg cause = {.tag = RL_MSG_NONE};
   if (!lua_isnoneornil(L, 2)) rl_encode(L, S, 2, "cause", &cause);
   rl_done_poll(d);
@@ -144,7 +192,7 @@ static int cancel_call(lua_State *L) {
 }
 
 static int cancel_scope_end(lua_State *L) {
-  rl_done *d = check_cancel(L, rl_self(L));
+  rl_done *d = check_cancel(L, NULL);
   rl_done_poll(d);
   rl_done_fire(d, RL_CANCELED, NULL);
   return 0;
@@ -160,17 +208,22 @@ static int push_text(lua_State *L, rl_done *d, const char *type) {
 }
 
 static int cancel_tostring(lua_State *L) {
-  return push_text(L, check_cancel(L, rl_self(L)), "cancel");
+  return push_text(L, check_cancel(L, NULL), "cancel");
 }
 
 /* done */
 
 static int done_tostring(lua_State *L) {
-  return push_text(L, check(L, rl_self(L)), "done");
+  return push_text(L, check(L, NULL), "done");
 }
 
+/***
+Has it fired, and why?
+@function done:err
+@treturn string|nil `"canceled"`, `"deadline exceeded"`, or `nil` while it has not fired
+*/
 static int done_err(lua_State *L) {
-  rl_done *d = check(L, rl_self(L));
+  rl_done *d = check(L, NULL);
   if (rl_done_poll(d))
     lua_pushstring(L, rl_why_text(d->why));
   else
@@ -178,9 +231,14 @@ static int done_err(lua_State *L) {
   return 1;
 }
 
+/***
+The cause given, or else the error.
+@function done:cause
+@return any value; `nil` while it has not fired
+*/
 static int done_cause(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *d = check(L, S);
+  rl_state *S;
+  rl_done *d = check(L, &S);
   if (rl_done_poll(d))
     rl_push_fired(L, S, d);
   else
@@ -188,31 +246,51 @@ static int done_cause(lua_State *L) {
   return 1;
 }
 
+/***
+Raises the cause if it has fired: for loops that compute.
+@function done:check
+@raise the cause
+*/
 static int done_check(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *d = check(L, S);
+  rl_state *S;
+  rl_done *d = check(L, &S);
   if (!rl_done_poll(d)) return 0;
   rl_push_fired(L, S, d);
   return lua_error(L);
 }
 
+/***
+The earliest deadline on the path to the root.
+@function done:deadline
+@treturn number|nil on the clock of `rille.now`; `nil` without one
+*/
 static int done_deadline(lua_State *L) {
-  rl_done *d = check(L, rl_self(L));
+  rl_done *d = check(L, NULL);
   if (d->deadline == INFINITY) return lua_pushnil(L), 1;
   lua_pushnumber(L, d->deadline);
   return 1;
 }
 
+/***
+How long until that deadline.
+@function done:remaining
+@treturn number|nil seconds, not below 0; `nil` without a deadline
+*/
 static int done_remaining(lua_State *L) {
-  rl_done *d = check(L, rl_self(L));
+  rl_done *d = check(L, NULL);
   if (d->deadline == INFINITY) return lua_pushnil(L), 1;
   double left = d->deadline - rl_now();
   lua_pushnumber(L, left > 0 ? left : 0);
   return 1;
 }
 
+/***
+The name given in the options.
+@function done:name
+@treturn string|nil
+*/
 static int done_name(lua_State *L) {
-  lua_pushstring(L, check(L, rl_self(L))->name);
+  lua_pushstring(L, check(L, NULL)->name);
   return 1;
 }
 
@@ -228,9 +306,15 @@ static void push_values(lua_State *L, rl_state *S, rl_done *d) {
   lua_remove(L, -2);
 }
 
+/***
+A value, looked up here and then in the parents.
+@function done:value
+@param key of the table `values`
+@return the value, or `nil`. Tables are copies of what was given, one for each state
+*/
 static int done_value(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *of = check(L, S);
+  rl_state *S;
+  rl_done *of = check(L, &S);
   luaL_checkany(L, 2);
   for (rl_done *d = of; d; d = d->values_from) {
     if (d->values.tag == RL_MSG_NONE) continue;
@@ -249,18 +333,30 @@ static int wait_finish(lua_State *L, rl_state *S, rl_status st) {
   return 1;
 }
 
+/***
+Waits until it fires.
+@function done:wait
+@tparam[opt] done other what cuts the wait short
+@treturn boolean `true`
+@treturn nil,string,any when `other` fired first: `nil`, its error and cause
+*/
 static int done_wait(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *d = check(L, S);
+  rl_state *S;
+  rl_done *d = check(L, &S);
   rl_wait *W = rl_wait_begin(&S->wait, "wait");
   rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_WATCH, &d->src);
   return rl_wait_for(L, S, wait_finish);
 }
 
+/***
+A done with the same values that nothing cancels: Go's `context.WithoutCancel`.
+@function done:detached
+@treturn done
+*/
 static int done_detached(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *from = check(L, S);
+  rl_state *S;
+  rl_done *from = check(L, &S);
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = rl_done_make(NULL);
   if (!d) return no_memory(L);
@@ -321,6 +417,21 @@ static int combine(lua_State *L, const maker *m) {
   return 1;
 }
 
+/***
+The or-channel: fires when any of its inputs does.
+A channel by being closed or by a value, a done, a task by ending, a timer, a number of seconds. A value that is
+delivered is received and becomes the cause, so it is not lost. Error and cause are those of the input that fired.
+No task and no tree: one registration for each input, all withdrawn when it fires or is collected. The
+recursive `or` of the Go books, at a constant cost for each input.
+@function rille.any
+@param ... inputs; `nil` and `false` never fire
+@treturn done of no input `rille.background`, of one done that done itself
+@raise on anything else, with the argument named
+@usage
+local stop, quit = rille.chan(), rille.done()
+stop:close()
+assert(rille.any(stop, quit, 60):err() == "canceled")
+*/
 static int rille_any(lua_State *L) {
   static const maker any = {rl_any_make, rl_any_input};
   rl_state *S = rl_self(L);
@@ -332,6 +443,14 @@ static int rille_any(lua_State *L) {
   return combine(L, &any);
 }
 
+/***
+Fires when all of its inputs have; with none, at once.
+Error and cause are those of the last one.
+@function rille.all
+@param ... inputs, as for `rille.any`; `nil` and `false` never fire
+@treturn done
+@raise on anything else, with the argument named
+*/
 static int rille_all(lua_State *L) {
   static const maker all = {rl_all_make, rl_all_input};
   rl_handle_alive(L, rl_self(L));
@@ -339,20 +458,25 @@ static int rille_all(lua_State *L) {
   return combine(L, &all);
 }
 
+const luaL_Reg rl_done_methods[] = {
+    {"err", done_err},           {"cause", done_cause},         {"check", done_check},
+    {"deadline", done_deadline}, {"remaining", done_remaining}, {"value", done_value},
+    {"wait", done_wait},         {"detached", done_detached},   {"name", done_name},
+    {"after", rl_done_after},    {"__tostring", done_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_cancel_methods[] = {{"__call", cancel_call},
+                                      {"__close", cancel_scope_end},
+                                      {"__tostring", cancel_tostring},
+                                      {NULL, NULL}};
+
+/***
+The root: never fires, has no values.
+At the end of the program, after the main program has ended, it fires, and all its descendants with it.
+@field rille.background
+*/
 void rl_open_done(lua_State *L, rl_state *S) {
-  static const luaL_Reg done_methods[] = {
-      {"err", done_err},           {"cause", done_cause},         {"check", done_check},
-      {"deadline", done_deadline}, {"remaining", done_remaining}, {"value", done_value},
-      {"wait", done_wait},         {"detached", done_detached},   {"name", done_name},
-      {"after", rl_done_after},    {"__tostring", done_tostring}, {NULL, NULL}};
-  static const luaL_Reg cancel_methods[] = {{"__call", cancel_call},
-                                            {"__close", cancel_scope_end},
-                                            {"__tostring", cancel_tostring},
-                                            {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"done", rille_done}, {"any", rille_any}, {"all", rille_all}, {NULL, NULL}};
-  rl_handle_class(L, S, RL_H_DONE, done_methods);
-  rl_handle_class(L, S, RL_H_CANCEL, cancel_methods);
   rl_setfuncs(L, S, functions);
   rl_handle_push(L, S, &S->program->background->src.obj, RL_MAY_WATCH);
   lua_setfield(L, -2, "background");

@@ -48,20 +48,56 @@ int rl_type_error(lua_State *L, int idx, const char *what) {
   return luaL_argerror(L, idx, lua_pushfstring(L, "%s expected, got %s", what, got));
 }
 
-rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type) {
+rl_object *rl_handle_check(lua_State *L, rl_state **S, int idx, rl_handle_type type) {
   rl_handle *h = rl_handle_as(L, idx, type);
-  rl_handle_alive(L, S); /* after its end a handle may have been finalized */
-  if (!h) rl_type_error(L, idx, names[type]);
+  if (!h) {
+    rl_handle_alive(L, rl_state_of(L)); /* after its end a handle may have been finalized */
+    rl_type_error(L, idx, names[type]);
+  }
+  rl_handle_alive(L, h->state);
+  if (S) *S = h->state;
   return h->edge.ref.to;
 }
 
-/* A task may get a handle before it has required the module: then it is opened now. */
+static int handle_gc(lua_State *L) {
+  rl_handle *h = rl_handle_test(L, 1);
+  if (!h) return 0;
+  h->mark = NULL;
+  rl_unhold(&h->state->holder, &h->edge);
+  return 0;
+}
+
+bool rl_handle_has_method(lua_CFunction f) {
+  for (int i = 0; i < 2 * RL_H_TYPES; i++)
+    for (const luaL_Reg *l = rl_handle_methods[i / 2][i % 2]; l && l->name; l++)
+      if (l->func == f) return true;
+  return false;
+}
+
+static int count(const luaL_Reg *l) {
+  int n = 0;
+  while (l && l[n].name) n++;
+  return n;
+}
+
+static void make_class(lua_State *L, rl_handle_type type) {
+  const luaL_Reg *const *lists = rl_handle_methods[type];
+  lua_createtable(L, 0, count(lists[0]) + count(lists[1]) + 3);
+  for (int i = 0; i < 2 && lists[i]; i++) luaL_setfuncs(L, lists[i], 0);
+  lua_pushcfunction(L, handle_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushfstring(L, "rille.%s", names[type]);
+  lua_setfield(L, -2, "__name");
+}
+
 static void push_class(lua_State *L, rl_handle_type type) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) != LUA_TNIL) return;
   lua_pop(L, 1);
-  lua_pushcfunction(L, luaopen_rille_core);
-  lua_call(L, 0, 0);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]);
+  make_class(L, type);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[type]);
 }
 
 rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
@@ -94,8 +130,6 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
   rl_handle_type type = type_of(o, rights);
   const void *key = (char *)o + type;
   luaL_checkstack(L, 6, "too many values");
-  push_class(L, type); /* first: opening the module may make this very handle */
-  lua_pop(L, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   if (lua_rawgetp(L, -1, key) == LUA_TNIL) {
     lua_pop(L, 1);
@@ -105,31 +139,6 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
     lua_rawsetp(L, -3, key);
   }
   lua_remove(L, -2);
-}
-
-static int handle_gc(lua_State *L) {
-  rl_handle *h = rl_handle_test(L, 1);
-  if (!h) return 0;
-  h->mark = NULL;
-  rl_unhold(&rl_self(L)->holder, &h->edge);
-  return 0;
-}
-
-void rl_handle_class(lua_State *L, rl_state *S, rl_handle_type type, const luaL_Reg *methods) {
-  static const luaL_Reg common[] = {{"__gc", handle_gc}, {NULL, NULL}};
-  lua_newtable(L);
-  rl_setfuncs(L, S, common);
-  rl_setfuncs(L, S, methods);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushfstring(L, "rille.%s", names[type]);
-  lua_setfield(L, -2, "__name");
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[type]);
-  luaL_getsubtable(L, -2, "types");
-  lua_insert(L, -2);
-  lua_setfield(L, -2, names[type]);
-  lua_pop(L, 1);
 }
 
 void rl_handle_open(lua_State *L) {

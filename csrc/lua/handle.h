@@ -51,14 +51,16 @@ void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8
 
 /* The handle at `idx` if it is of that type, else NULL. */
 rl_handle *rl_handle_as(lua_State *L, int idx, rl_handle_type type);
-/* The same, raising "<what> expected, got ..." and on a program that has ended. */
-rl_object *rl_handle_check(lua_State *L, rl_state *S, int idx, rl_handle_type type);
+/* Its object, raising "<what> expected, got ..." and on a program that has ended. `S` (may be NULL)
+   gets its state. */
+rl_object *rl_handle_check(lua_State *L, rl_state **S, int idx, rl_handle_type type);
 void rl_handle_alive(lua_State *L, rl_state *S);
 const char *rl_handle_name(rl_handle_type type);
 
-/* Makes the metatable of a type, with __index = itself; `methods` get the state as upvalue. Leaves
-   it in the table `types` of the module on top of the stack. */
-void rl_handle_class(lua_State *L, rl_state *S, rl_handle_type type, const luaL_Reg *methods);
+/* The methods and metamethods of each type, in up to two lists. They find the state in the handle. A state
+   makes a type's metatable when it gets the first handle of that type. */
+extern const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2];
+bool rl_handle_has_method(lua_CFunction f);
 /* Prepares the cache. */
 void rl_handle_open(lua_State *L);
 

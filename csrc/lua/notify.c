@@ -1,6 +1,11 @@
 /*
 ** notify: signals by name.
 */
+/***
+Signals.
+@submodule done
+*/
+
 #include "core/notify.h"
 
 #include <signal.h>
@@ -25,6 +30,19 @@ static int signal_number(lua_State *L, int idx) {
 
 enum { MOST = 16 };
 
+/***
+Fires on the first of these signals: Go's `signal.NotifyContext`.
+The cause is the name of the signal. A second signal has its default effect, so a program that
+does not end in order can still be stopped. The signals are watched for until the done has fired.
+@function rille.notify
+@tparam string ... `"INT"`, `"TERM"`, `"HUP"`, `"QUIT"`, `"USR1"`, `"USR2"`, `"ALRM"`, `"CHLD"`, `"CONT"`, `"WINCH"`,
+`"PIPE"`, `"TSTP"`
+@treturn done
+@raise on an unknown name
+@usage
+local done = rille.notify("INT", "TERM")
+assert(done:err() == nil)
+*/
 static int rille_notify(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_notify_signal signals[MOST];

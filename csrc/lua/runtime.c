@@ -3,6 +3,25 @@
 ** exit, which runs our handler. Threads that will not stop are abandoned: then the process is left by
 ** _exit, because what else exit does could wait for a lock that such a thread holds.
 */
+/***
+The runtime.
+There is nothing to configure before first use. Settings come from the environment:
+
+- `RILLE_THREADS`: how many tasks run at once; by default one for each core,
+- `RILLE_LEAKS=fail`: the exit code is 1 when an error was never taken, unless `os.exit` gave one.
+
+When the main program ends, running tasks get a moment (0.2 s) to end; then
+`rille.background` fires, and every wait is unwound by an error, so that `<close>` variables and
+`rille.defer` run. What runs on regardless is interrupted at its next wait, or abandoned without
+harm. The same holds for `os.exit`, in the main program or in a task, and for an error in the main
+program. After that every operation on a handle raises.
+
+Ctrl-C reaches a main program that waits, at once; to handle it, see `rille.notify` in [done](done.md).
+
+A finalizer (`__gc`) may use Rille, but a wait in it raises `cannot wait in a finalizer`.
+@module runtime
+*/
+
 #include "lua/runtime.h"
 
 #include <dlfcn.h>
@@ -137,6 +156,13 @@ static void count_state(rl_task *t, void *ud) {
   ((unsigned *)ud)[rl_task_status(t)]++;
 }
 
+/***
+Figures.
+@function rille.stats
+@treturn table `tasks`, a table of counts by status: `runnable`, `running`, `waiting`, `finished`, `failed` (the last two as long
+as somebody holds them); `threads` and, among them, `workers`; `channels`; `message_bytes` in all messages under way;
+`parks` (waits so far), `steals` (tasks that another worker took over)
+*/
 static int rille_stats(lua_State *L) {
   static const char *const names[] = {"runnable", "running", "waiting", "finished", "failed"};
   rl_state *S = rl_self(L);
@@ -181,6 +207,17 @@ static int closable_close(lua_State *L) {
   return 0;
 }
 
+/***
+Runs a function at the end of the scope: Go's `defer`.
+Also when the scope is left by an error or a cancellation. Several run in reverse order. The function may wait.
+@function rille.defer
+@tparam function fn called without arguments, once
+@return a value for a `<close>` variable
+@raise on what is no function
+@usage
+local file = assert(io.open("/dev/null"))
+local _ <close> = rille.defer(function() file:close() end)
+*/
 static int rille_defer(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_newuserdatauv(L, 0, 1);
@@ -190,6 +227,10 @@ static int rille_defer(lua_State *L) {
   return 1;
 }
 
+/***
+The version of the module.
+@field rille._VERSION
+*/
 void rl_open_runtime(lua_State *L, rl_state *S) {
   static const luaL_Reg functions[] = {
       {"stats", rille_stats}, {"defer", rille_defer}, {NULL, NULL}};

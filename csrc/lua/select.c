@@ -2,6 +2,29 @@
 ** select: the cases of a Lua call as the cases of one wait. They come by position or by name;
 ** a number is no case of the core's but the wait's deadline, the earliest of them.
 */
+/***
+Select.
+Waits on several things, of which exactly one happens: Go's `select`, with sends. A case is
+
+- a channel: receive from it,
+- `ch:sending(v)`: send to it,
+- a [done](done.md): ready when it has fired,
+- a task: ready when it has ended,
+- a timer or a number of seconds: ready after so long,
+- `nil` or `false`: never ready, as Go's nil channel. Assigning `nil` to a variable switches its case off.
+
+Among the ready cases the choice is uniformly random, as Go's. Only the chosen one has an effect. With no case that
+can ever be ready it waits for ever. A send case on a closed channel counts as ready, and raises if chosen.
+
+    local which, line = rille.select { line = strings, stop = done }
+    if which == "stop" then return end
+
+The results are the position or name of the chosen case, and a value: for a channel what was received, or `nil`
+and `"closed"`; for a send `true`; for a done `nil` and its error, and the cause; for a task `nil`; for a timer or
+number `rille.now()`.
+@module select
+*/
+
 #include "core/select.h"
 
 #include <math.h>
@@ -169,18 +192,47 @@ static void take_cases(lua_State *L, rl_state *S, rl_choice choice) {
     take_positions(L, W, S);
 }
 
+/***
+Waits until one of the cases happens.
+@function rille.select
+@param ... cases by position, or one table without a metatable: cases by name
+@return the position (integer) or the name (key of the table) of the case
+@return the value, or `nil`
+@treturn string|nil `"closed"`, or the error of a done: `"canceled"`, `"deadline exceeded"`
+@return the cause of a done
+@raise `bad case ... to 'select'` on anything else; `send on closed channel` when such a case was chosen
+@usage
+local jobs, done = rille.chan(1), (rille.done { timeout = 1 })
+local i, v, err = rille.select(jobs, done, jobs:sending "hello", 0.5)
+assert(i == 3 and v == true)
+*/
 static int rille_select(lua_State *L) {
   rl_state *S = rl_self(L);
   take_cases(L, S, RL_RANDOM);
   return rl_wait_for(L, S, select_finish);
 }
 
+/***
+The same, taking the first ready case in order: for priorities.
+Go has no such select. All cases are looked at in one step.
+@function rille.select_first
+@param ... cases by position
+@return as `rille.select`
+@raise as `rille.select`; on cases by name, which have no order
+*/
 static int rille_select_first(lua_State *L) {
   rl_state *S = rl_self(L);
   take_cases(L, S, RL_ORDERED);
   return rl_wait_for(L, S, select_finish);
 }
 
+/***
+The same without waiting: Go's `select` with a `default`.
+@function rille.try_select
+@param ... cases, as for `rille.select`
+@return as `rille.select`; `nil` when no case is ready
+@raise as `rille.select`
+*/
 static int rille_try_select(lua_State *L) {
   rl_state *S = rl_self(L);
   take_cases(L, S, RL_RANDOM);

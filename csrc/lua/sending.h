@@ -9,6 +9,7 @@
 
 typedef struct rl_sending {
   rl_edge edge; /* to the channel */
+  rl_state *state;
   rl_msg msg;
 } rl_sending;
 
@@ -17,6 +18,5 @@ rl_sending *rl_sending_new(lua_State *L);
 void rl_sending_fill(rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m);
 /* The one at `idx`, or NULL. */
 rl_sending *rl_sending_test(lua_State *L, int idx);
-void rl_sending_open(lua_State *L, rl_state *S);
 
 #endif

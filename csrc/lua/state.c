@@ -282,6 +282,17 @@ void rl_state_discard(void *S) {
 
 /* The module */
 
+/* A view that may not send has the methods for it all the same: they say so. */
+const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2] = {
+    [RL_H_CHAN] = {rl_chan_receiving, rl_chan_sending},
+    [RL_H_RECEIVER] = {rl_chan_receiving, rl_chan_sending},
+    [RL_H_SENDER] = {rl_chan_receiving, rl_chan_sending},
+    [RL_H_TIMER] = {rl_chan_receiving, rl_timer_methods},
+    [RL_H_DONE] = {rl_done_methods},
+    [RL_H_CANCEL] = {rl_cancel_methods},
+    [RL_H_TASK] = {rl_task_methods},
+    [RL_H_STOP] = {rl_stop_methods}};
+
 int luaopen_rille_core(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
   rl_state *S = rl_state_of(L);

@@ -68,8 +68,8 @@ void rl_open_task(lua_State *L, rl_state *S);
 void rl_open_time(lua_State *L, rl_state *S);
 void rl_open_notify(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);
-/* What can be done with a channel that is only received from. */
-extern const luaL_Reg rl_chan_receiving[];
+extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[], rl_done_methods[],
+    rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
 /* Replacements for library functions that a task must not use as they are. */
 void rl_open_coroutine(lua_State *L, rl_state *S);
 void rl_open_process(lua_State *L, rl_state *S);

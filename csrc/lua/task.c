@@ -2,6 +2,31 @@
 ** task: starting, running and joining tasks. A worker calls `run`: it resumes the task's Lua state
 ** until that has parked, given up its turn, or ended.
 */
+/***
+Tasks.
+A task runs a function in a Lua state of its own, on a native thread for as long as it runs. While it
+waits it gives the thread back and costs memory only. Tasks are Go's goroutines with a handle: it can be
+waited for, and it has results.
+
+    local rille = require "rille"
+    local task = rille.go(function(a, b) return a + b end, 1, 2)
+    print(task:await())  --> 3
+
+The function, its upvalues and its arguments cross to the new state as one message, the results and
+the error come back likewise: see [transfer](transfer.md). Globals stay behind. To Lua a task's body is
+what a main program is: `coroutine.yield` in it raises, `coroutine.isyieldable()` is false. Its own
+coroutines work as ever, and a wait in one of them parks the whole task. Where Lua cannot yield
+(in the comparator of `table.sort`, a callback of `string.gsub`, a metamethod called from C, `require`) a
+wait blocks the thread instead, and other threads take over what else is runnable.
+
+Whatever a task blocks in outside of Rille, a C library or `os.execute`, it keeps a thread for;
+a monitor adds threads so that others go on.
+
+An error that nobody takes, by `join` or `await`, is written to stderr with its traceback when
+the task's last handle goes or the program ends: it is never lost.
+@module tasks
+*/
+
 #include "core/task.h"
 
 #include <sched.h>
@@ -271,6 +296,26 @@ static rl_task *make_task(lua_State *L, rl_state *S, int first, const options *o
   return t;
 }
 
+/***
+Starts a task.
+Dropping the handle does not stop the task. The default for its name is the place that started it.
+From Go's `go` statement; the handle, the results and the options are ours.
+@function rille.go
+@tparam[opt] table opts `name` (string); `memory` (integer, the bytes the task's state may allocate: past
+them this task alone fails with `not enough memory`); `pinned` (boolean: it keeps one OS thread for its
+whole life, for libraries with thread affinity); `daemon` (boolean: it may be left waiting at
+exit without a report)
+@tparam function|string fn a Lua function, or the name of a module whose `require` yields one
+@param ... its arguments
+@treturn task its handle
+@raise on a bad option or `fn`, with the argument named; `cannot send ...` with the path when something cannot
+cross, and then nothing was started; when no thread can be made; when the program has ended
+@usage
+local task = rille.go({ name = "greeter" }, function(who)
+  return "hello " .. who
+end, "moon")
+print(task:name(), task:await())  --> greeter  hello moon
+*/
 static int rille_go(lua_State *L) {
   rl_state *S = rl_self(L);
   options o = {NULL, 0, false, false};
@@ -286,9 +331,23 @@ static int rille_go(lua_State *L) {
   return ok ? 1 : luaL_error(L, "cannot start a thread");
 }
 
+/***
+Starts a task when the done fires; at once, if it has fired: Go's `context.AfterFunc`.
+The task is encoded now.
+@function done:after
+@tparam function|string fn as for `rille.go`
+@param ... its arguments
+@treturn stop a callable: `stop()` says whether it prevented the task; a second time, and once the task has been started, `false`
+@raise as `rille.go`
+@usage
+local done, cancel = rille.done()
+local stop = done:after(print, "stopped")
+assert(stop() == true)
+cancel()
+*/
 int rl_done_after(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_done *on = (rl_done *)rl_handle_check(L, S, 1, RL_H_DONE);
+  rl_state *S;
+  rl_done *on = (rl_done *)rl_handle_check(L, &S, 1, RL_H_DONE);
   options o = {NULL, 0, false, false};
   check_function(L, 2);
   rl_handle *h = rl_handle_new(L, RL_H_STOP);
@@ -306,14 +365,14 @@ int rl_done_after(lua_State *L) {
 }
 
 static int stop_call(lua_State *L) {
-  rl_after *a = rl_after_of(rl_handle_check(L, rl_self(L), 1, RL_H_STOP));
+  rl_after *a = rl_after_of(rl_handle_check(L, NULL, 1, RL_H_STOP));
   lua_pushboolean(L, rl_after_stop(a));
   return 1;
 }
 
 /* Handles */
 
-static rl_task *check(lua_State *L, rl_state *S) {
+static rl_task *check(lua_State *L, rl_state **S) {
   return (rl_task *)rl_handle_check(L, S, 1, RL_H_TASK);
 }
 
@@ -359,8 +418,8 @@ static int await_finish(lua_State *L, rl_state *S, rl_status st) {
 }
 
 static int wait_end(lua_State *L, rl_finish then) {
-  rl_state *S = rl_self(L);
-  rl_task *t = check(L, S);
+  rl_state *S;
+  rl_task *t = check(L, &S);
   if (t == S->task) return luaL_argerror(L, 1, "a task cannot wait for itself");
   rl_wait *W = rl_wait_begin(&S->wait, "join");
   rl_wait_guard(L, S, 2);
@@ -368,27 +427,63 @@ static int wait_end(lua_State *L, rl_finish then) {
   return rl_wait_for(L, S, then);
 }
 
+/***
+Waits until the task has ended.
+Repeatable, by as many as like: results are kept. After Python's and Rust's `join`, with the errors of `pcall`.
+@function task:join
+@tparam[opt] done done what cuts the wait short: a [done](done.md) or what may stand for one
+@treturn boolean,... `true` and the results, or `false` and the error as it was raised
+@treturn nil,string,any when `done` fired first: `nil`, `"canceled"` or `"deadline exceeded"`, and the cause
+@raise when a task waits for itself
+@usage
+local ok, err = rille.go(error, "lost"):join()
+assert(ok == false and err == "lost")
+assert(rille.go(rille.sleep, 60):join(0.01) == nil)
+*/
 static int task_join(lua_State *L) {
   return wait_end(L, join_finish);
 }
 
+/***
+Waits until the task has ended, for its results alone.
+@function task:await
+@tparam[opt] done done what cuts the wait short
+@return the results
+@raise what the task raised, as it was raised, its traceback kept (see `task:traceback`); the done's error,
+`"canceled"` or `"deadline exceeded"`, when `done` fired first
+*/
 static int task_await(lua_State *L) {
   return wait_end(L, await_finish);
 }
 
+/***
+Where the task failed.
+@function task:traceback
+@treturn string|nil the traceback of its error; `nil` while it runs, or when it ended well
+*/
 static int task_traceback(lua_State *L) {
-  rl_task *t = check(L, rl_self(L));
+  rl_task *t = check(L, NULL);
   lua_pushstring(L, rl_task_ended(t) ? t->traceback : NULL);
   return 1;
 }
 
+/***
+The name given, or else the place that started the task.
+@function task:name
+@treturn string "file:line" by default
+*/
 static int task_name(lua_State *L) {
-  lua_pushstring(L, check(L, rl_self(L))->name);
+  lua_pushstring(L, check(L, NULL)->name);
   return 1;
 }
 
+/***
+A number that no other task of the process has.
+@function task:id
+@treturn integer
+*/
 static int task_id(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)check(L, rl_self(L))->id);
+  lua_pushinteger(L, (lua_Integer)check(L, NULL)->id);
   return 1;
 }
 
@@ -408,8 +503,14 @@ static void describe_wait(rl_task *t, char *buf, size_t size) {
   rl_waiter_release(&t->waiter);
 }
 
+/***
+What the task is doing.
+@function task:status
+@treturn string `"runnable"`, `"running"`, `"waiting"`, `"finished"` or `"failed"`
+@treturn string|nil for a waiting task, on what: the operation and the name of its object, as "recv jobs"
+*/
 static int task_status(lua_State *L) {
-  rl_task *t = check(L, rl_self(L));
+  rl_task *t = check(L, NULL);
   char on[128];
   rl_task_state s = rl_task_status(t);
   lua_pushstring(L, state_names[s]);
@@ -421,7 +522,7 @@ static int task_status(lua_State *L) {
 }
 
 static int task_tostring(lua_State *L) {
-  rl_task *t = check(L, rl_self(L));
+  rl_task *t = check(L, NULL);
   lua_pushfstring(L, "task %I \"%s\" (%s)", (LUAI_UACINT)t->id, t->name,
                   state_names[rl_task_status(t)]);
   return 1;
@@ -429,6 +530,11 @@ static int task_tostring(lua_State *L) {
 
 /* The running task */
 
+/***
+The running task.
+@function rille.self
+@treturn task|nil its handle; `nil` on the main program
+*/
 static int rille_self(lua_State *L) {
   rl_state *S = rl_self(L);
   if (S->task)
@@ -445,6 +551,12 @@ static int nothing_k(lua_State *L, int status, lua_KContext ctx) {
   return 0;
 }
 
+/***
+Lets other runnable tasks run.
+Go's `runtime.Gosched`. Nobody needs to call it: waits give way by themselves, and a task that computes
+keeps no other from its thread for long.
+@function rille.yield
+*/
 static int rille_yield(lua_State *L) {
   rl_state *S = rl_self(L);
   if (!rl_can_park(L, S)) {
@@ -455,15 +567,15 @@ static int rille_yield(lua_State *L) {
   return lua_yieldk(L, 0, 0, nothing_k);
 }
 
+const luaL_Reg rl_task_methods[] = {
+    {"join", task_join},           {"await", task_await}, {"traceback", task_traceback},
+    {"name", task_name},           {"id", task_id},       {"status", task_status},
+    {"__tostring", task_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_stop_methods[] = {{"__call", stop_call}, {NULL, NULL}};
+
 void rl_open_task(lua_State *L, rl_state *S) {
-  static const luaL_Reg methods[] = {
-      {"join", task_join},           {"await", task_await}, {"traceback", task_traceback},
-      {"name", task_name},           {"id", task_id},       {"status", task_status},
-      {"__tostring", task_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"go", rille_go}, {"self", rille_self}, {"yield", rille_yield}, {NULL, NULL}};
-  static const luaL_Reg stop_methods[] = {{"__call", stop_call}, {NULL, NULL}};
-  rl_handle_class(L, S, RL_H_TASK, methods);
-  rl_handle_class(L, S, RL_H_STOP, stop_methods);
   rl_setfuncs(L, S, functions);
 }

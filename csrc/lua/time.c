@@ -1,6 +1,15 @@
 /*
 ** time: after, tick and timer, channels that a timer feeds; sleep and now.
 */
+/***
+Time.
+Times are seconds, as numbers. Points in time are on the monotonic clock `rille.now()`, which no change
+of the wall clock touches. Timers are received from like channels: `recv`, `try_recv`, `iter`, `for now in timer do`, and
+as cases of a `select`; what is received is `rille.now()` at the moment they were due. A timer nobody
+refers to any more is collected and stopped.
+@module time
+*/
+
 #include <math.h>
 
 #include "core/ticker.h"
@@ -16,7 +25,7 @@ static double seconds(lua_State *L, int idx) {
 }
 
 static rl_ticker *check(lua_State *L) {
-  return rl_ticker_of((rl_chan *)rl_handle_check(L, rl_self(L), 1, RL_H_TIMER));
+  return rl_ticker_of((rl_chan *)rl_handle_check(L, NULL, 1, RL_H_TIMER));
 }
 
 static int make(lua_State *L, double wait, double period) {
@@ -33,21 +42,53 @@ static int make(lua_State *L, double wait, double period) {
   return 1;
 }
 
+/***
+A timer that delivers `rille.now()` once, after so many seconds: Go's `time.After`.
+@function rille.after
+@tparam number s seconds
+@treturn timer
+@raise on what is no number, or nan
+*/
+/***
+The same as `rille.after`, for a timer that is stopped or reset: Go's `time.NewTimer`.
+@function rille.timer
+@tparam number s seconds
+@treturn timer
+@raise on what is no number, or nan
+*/
 static int rille_after(lua_State *L) {
   return make(L, seconds(L, 1), 0);
 }
 
+/***
+A timer that delivers `rille.now()` every so many seconds, and drops ticks for a slow reader.
+@function rille.tick
+@tparam number s the period in seconds, above 0
+@treturn timer
+@raise on what is no number above 0
+*/
 static int rille_tick(lua_State *L) {
   double s = seconds(L, 1);
   luaL_argcheck(L, s > 0, 1, "a period above 0 expected");
   return make(L, s, s);
 }
 
+/***
+Stops the timer: nothing stale is delivered afterwards.
+@function timer:stop
+@treturn boolean did this prevent a delivery?
+*/
 static int timer_stop(lua_State *L) {
   lua_pushboolean(L, rl_ticker_stop(check(L)));
   return 1;
 }
 
+/***
+Starts the timer anew: nothing stale is delivered.
+@function timer:reset
+@tparam number s seconds from now; for a ticker, also its period
+@treturn boolean was it running?
+*/
 static int timer_reset(lua_State *L) {
   bool ok;
   rl_ticker *t = check(L);
@@ -73,6 +114,15 @@ static int limit_finish(lua_State *L, rl_state *S, rl_status st) {
   return rl_push_cut_short(L, S, st);
 }
 
+/***
+Waits for so long.
+@function rille.sleep
+@tparam number s seconds; not above 0: only lets others run
+@tparam[opt] done done what cuts it short
+@treturn boolean `true`
+@treturn nil,string,any when `done` fired first: `nil`, `"canceled"` or `"deadline exceeded"`, and the cause
+@raise on what is no number, or nan
+*/
 static int rille_sleep(lua_State *L) {
   rl_state *S = rl_self(L);
   double until = rl_now() + seconds(L, 1);
@@ -84,21 +134,22 @@ static int rille_sleep(lua_State *L) {
   return rl_wait_for(L, S, sleep_finish);
 }
 
+/***
+The time on the monotonic clock.
+@function rille.now
+@treturn number seconds
+*/
 static int rille_now(lua_State *L) {
   lua_pushnumber(L, rl_now());
   return 1;
 }
 
+const luaL_Reg rl_timer_methods[] = {
+    {"stop", timer_stop}, {"reset", timer_reset}, {"__tostring", timer_tostring}, {NULL, NULL}};
+
 void rl_open_time(lua_State *L, rl_state *S) {
-  static const luaL_Reg methods[] = {
-      {"stop", timer_stop}, {"reset", timer_reset}, {"__tostring", timer_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"after", rille_after}, {"tick", rille_tick},
                                        {"timer", rille_after}, {"sleep", rille_sleep},
                                        {"now", rille_now},     {NULL, NULL}};
-  rl_handle_class(L, S, RL_H_TIMER, rl_chan_receiving);
-  lua_getfield(L, -1, "types");
-  lua_getfield(L, -1, "timer");
-  rl_setfuncs(L, S, methods);
-  lua_pop(L, 2);
   rl_setfuncs(L, S, functions);
 }

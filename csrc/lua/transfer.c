@@ -3,6 +3,39 @@
 ** else is encoded under lua_pcall, so that whatever raises finds the encoder's C memory and
 ** counts released before the error goes on.
 */
+/***
+What crosses to another task.
+Everything that is sent, passed to `go`, captured as an upvalue, returned, raised, or given as cause or values, crosses
+from one Lua state to another as a message. Each message is complete before it is sent: what cannot
+cross raises at the sender, and nothing was sent.
+
+- **Booleans, integers, floats, strings, light userdata** cross as they are.
+- **Tables** are copied, cycles and shared parts kept, read and written raw.
+- **Rille's own handles** cross by reference.
+- **Lua functions** cross by code and upvalues: two closures that share an upvalue still share it on the
+other side, and within one message a function stays one function. The sender's globals as `_ENV` become
+the destination's; another `_ENV` is a table like any other. Globals stay behind: a task that fails on a nil
+global which its starter has gets a note in its error that says so.
+- **Modules** go by name: a table or C function that the sender's `package.loaded` knows is
+`require`d on the other side, so a closure can use `local http = require "socket.http"` from outside
+it. `package.path` and `package.cpath` go along.
+- **Classes** keep their identity. A metatable that a loaded module holds goes by name. Another
+class (a metatable in the message, or a table that has `__index`, `__name` or another metamethod) is encoded when it is
+first sent and decoded once for each state: `getmetatable(a) == getmetatable(b)` stays true, and it maps back to
+the original at home. Later changes to it stay where they are made. A metatable with `__gc`
+does not cross, for it would finalize twice, unless it has `__transfer`.
+- **A userdata or table whose metatable has `__transfer`** says itself how it crosses: `__transfer(value)` gives a
+function and its arguments, which rebuild it over there, once for each message. Neither may wait.
+- **Anything else** (coroutines, open files, foreign userdata) raises and names the path:
+`cannot send coroutine at value.jobs[3].co`.
+
+A path starts with `value`, `argument 2` (of the function), `upvalue 'name'`, `result 1`, `error`, `cause` or `values`, and
+goes on with `.key`, `["odd key"]`, `[3]`, `[true]`, `[<table>]`, `<metatable>`, `<upvalue 'name'>`.
+
+The bytes of a message are described in [the transfer format](../transfer-format.md).
+@module transfer
+*/
+
 #include "lua/transfer_impl.h"
 
 #include "core/lock.h"

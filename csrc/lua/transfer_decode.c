@@ -161,6 +161,12 @@ typedef struct code {
   size_t len;
 } code;
 
+static void get_method(decoder *d) {
+  lua_CFunction f;
+  memcpy(&f, get_bytes(d, sizeof f), sizeof f);
+  lua_pushcfunction(d->L, f);
+}
+
 static const char *read_code(lua_State *L, void *ud, size_t *len) {
   (void)L;
   code *c = ud;
@@ -220,6 +226,7 @@ static void get_value(decoder *d) {
   case T_INT: get_int(d); break;
   case T_FLOAT: get_float(d); break;
   case T_POINTER: get_pointer(d); break;
+  case T_METHOD: get_method(d); break;
   case T_SEEN: lua_rawgeti(d->L, d->kept, (lua_Integer)get_varint(d)); break;
   case T_GLOBALS: lua_rawgeti(d->L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS); break;
   default: get_numbered(d, tag);

@@ -534,7 +534,11 @@ static void put_c_function(encoder *e, int idx, uint32_t parent) {
   check_names(e);
   if (put_name(e, idx, parent, true)) return;
   rl_names_refresh(e->L, e->T, e->tidx, true);
-  if (!put_name(e, idx, parent, true)) refuse(e, idx, parent);
+  if (put_name(e, idx, parent, true)) return;
+  lua_CFunction f = lua_tocfunction(e->L, idx);
+  if (!rl_handle_has_method(f)) refuse(e, idx, parent);
+  put_tag(e, T_METHOD);
+  rl_encoder_write(e, &f, sizeof f);
 }
 
 static void put_function(encoder *e, int idx, uint32_t parent, int depth) {

@@ -26,6 +26,7 @@ enum {
   T_REBUILD,  /* numbered: count of arguments, function, arguments */
   T_NAME,     /* numbered: length, "module\0field\0field" */
   T_GLOBALS,
+  T_METHOD, /* 8 bytes: a method of our handles, whose code every state has at one place */
   T_HANDLE, /* numbered: index of the reference */
   T_CLASS,  /* numbered: index of the reference to its unit, index in it */
   T_CELL,   /* only as an upvalue, shared with: number of the function, index of its upvalue */
