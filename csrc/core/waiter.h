@@ -161,16 +161,19 @@ static inline void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
     ws->first = w;
   ws->last = w;
 }
+/* Wakes all, and leaves the list empty. */
 void rl_wake_listed(rl_wakes *ws);
 static inline void rl_wake_all(rl_wakes *ws) {
   rl_waiter *w = ws->first;
   if (!w) return;
   /* mostly it is one parked task, which its claimer alone can touch */
   if (!w->next && w->kind == RL_WAITER_FIBER &&
-      (atomic_load_explicit(&w->word, memory_order_relaxed) & RL_W_WOKEN))
+      (atomic_load_explicit(&w->word, memory_order_relaxed) & RL_W_WOKEN)) {
+    ws->first = ws->last = NULL;
     rl_sched_ready(w->u.fiber);
-  else
+  } else {
     rl_wake_listed(ws);
+  }
 }
 
 /* After a task's yield: true when it is parked (touch it no more), false when it was woken already

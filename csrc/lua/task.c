@@ -180,6 +180,7 @@ static void finish(rl_task *t, rl_state *S, int status) {
 static void run(rl_fiber *f) {
   rl_task *t = rl_task_of(f);
   rl_state *S = t->binding;
+  rl_assert(S, "a task that has ended was made runnable");
   atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
   if (!S->L && !rl_state_begin(S, task_main)) {
     t->complaint = strdup("not enough memory");

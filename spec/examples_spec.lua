@@ -1,0 +1,76 @@
+-- Each example runs, prints what is stored beside it, and is walked through in the guide, whose
+-- excerpts are taken from it word for word.
+
+local helper = require "spec.helper"
+local proc = require "spec.support.proc"
+
+local GUIDE = "docs/from-go-to-rille.md"
+
+local function slurp(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function names()
+  local list = {}
+  local pipe = io.popen "ls examples/*.lua"
+  for path in pipe:lines() do list[#list + 1] = path:match "([^/]+)%.lua$" end
+  pipe:close()
+  return list
+end
+
+describe("the example", function()
+  after_each(helper.settled)
+
+  for _, name in ipairs(names()) do
+    local source = slurp("examples/" .. name .. ".lua")
+
+    it(name .. " opens with what it shows", function()
+      assert.matches("^%-%- %u", source)
+    end)
+
+    if name ~= "fetch" then -- which has a spec of its own
+      it(name .. " prints what it should #exec", function()
+        local result = proc.run(source, { bare = true })
+        assert.equal("", result.err)
+        assert.equal(slurp("examples/expected/" .. name .. ".txt"), result.out)
+        assert.equal(0, result.code)
+      end)
+    end
+  end
+end)
+
+describe("the guide", function()
+  local guide = slurp(GUIDE)
+
+  it("walks through every example", function()
+    for _, name in ipairs(names()) do
+      assert.is_truthy(guide:find("(../examples/" .. name .. ".lua)", 1, true), name)
+    end
+  end)
+
+  it("quotes them as they are", function()
+    local quoted = 0
+    for text, code in guide:gmatch "\n(.-)\n```lua\n(.-\n)```" do
+      local name
+      for link in text:gmatch "%.%./examples/([%w_]+)%.lua" do name = link end
+      if name then
+        quoted = quoted + 1
+        local source = slurp("examples/" .. name .. ".lua")
+        assert.is_truthy(source:find(code, 1, true), name .. ":\n" .. code)
+      end
+    end
+    assert.is_true(quoted >= 10)
+  end)
+
+  it("links to pages that exist", function()
+    for _, page in ipairs { GUIDE, "docs/index.md", "docs/internals.md", "README.md" } do
+      local folder = page:match "^(.*/)" or ""
+      for link in slurp(page):gmatch "%]%(([%w_./-]+)%)" do
+        assert.is_true(os.rename(folder .. link, folder .. link) or false, page .. ": " .. link)
+      end
+    end
+  end)
+end)
