@@ -70,7 +70,8 @@ local co = coroutine.create(function() end)
 describe("scalars", function()
   local scalars = {
     true, 0, 1, -1, 127, 128, -64, -65, math.maxinteger, math.mininteger, 0.5, 1e300, math.huge,
-    "", "a", "with\0zero", ("x"):rep(24), ("x"):rep(25), ("x"):rep(40), ("x"):rep(41), ("x"):rep(100000),
+    "", "a", "with\0zero", ("x"):rep(24), ("x"):rep(25), ("x"):rep(40), ("x"):rep(41),
+    ("x"):rep(100000),
   }
 
   it("keep value and subtype, alone, in a table, and as a key", function()
@@ -95,13 +96,16 @@ describe("scalars", function()
     assert.equal(1, select("#", rille.go(function() end):join(BOUND)))
     local results = table.pack(there(function() return nil, 1, nil, "x", nil end))
     assert.same({ n = 5, [2] = 1, [4] = "x" }, results)
-    assert.equal(201, select("#", rille.go(function() return table.unpack({}, 1, 200) end):join(BOUND)))
+    local task = rille.go(function() return table.unpack({}, 1, 200) end)
+    assert.equal(201, select("#", task:join(BOUND)))
   end)
 end)
 
 describe("tables", function()
   it("keep cycles, shared parts and every kind of key", function()
-    local t = { 1, 2, 3, nested = { deeper = { "deep" } }, [1.5] = "float", [true] = "boolean", [-7] = "int" }
+    local t = {
+      1, 2, 3, nested = { deeper = { "deep" } }, [1.5] = "float", [true] = "boolean", [-7] = "int",
+    }
     t.self, t[t] = t, t
     t.one = {}
     t.two = t.one
@@ -236,7 +240,7 @@ describe("functions", function()
   end)
 
   it("keep upvalues that are nil or false", function()
-    local none, no
+    local none, no -- luacheck: ignore 221
     no = false
     local a, b = there(function() return none, no end)
     assert.is_nil(a)
@@ -263,7 +267,7 @@ describe("functions", function()
   end)
 
   it("do not get the globals into a first upvalue that is none", function()
-    local first
+    local first -- luacheck: ignore 221
     assert.is_nil(there(function() return first end))
   end)
 
@@ -332,7 +336,8 @@ describe("modules", function()
   end)
 
   it("give C functions from one level deeper", function()
-    local name = with_modules { deep = "return { sub = { f = string.upper, g = io.stdout.write } }" } .. "deep"
+    local code = "return { sub = { f = string.upper, g = io.stdout.write } }"
+    local name = with_modules { deep = code } .. "deep"
     local write = require(name).sub.g
     assert.is_true(there(function() return write == io.stdout.write end))
   end)
@@ -407,7 +412,8 @@ describe("classes", function()
     local C, a, b = new_class(), new_peer(), new_peer()
     local by_a = rille.chan(1)
     a.run(function(o) by_a:send(o) end, C.new(1))
-    assert.is_true(b.run(function(o) return getmetatable(o) == getmetatable(by_a:recv()) end, C.new(2)))
+    local function same(o) return getmetatable(o) == getmetatable(by_a:recv()) end
+    assert.is_true(b.run(same, C.new(2)))
     a.stop()
     b.stop()
   end)
@@ -433,8 +439,8 @@ describe("classes", function()
   end)
 
   it("keep their ancestors and may know each other", function()
-    local Base, Sub = new_class(), nil
-    Sub = setmetatable({ __name = "Sub" }, Base)
+    local Base = new_class()
+    local Sub = setmetatable({ __name = "Sub" }, Base)
     Sub.__index = Sub
     Base.child = Sub
     function Base.make() return setmetatable({}, Sub) end
@@ -442,7 +448,8 @@ describe("classes", function()
     assert.equal(Sub, getmetatable(copy(Base.make())))
     peer.run(function(o) _G.sub = getmetatable(o) end, Base.make())
     assert.is_true(peer.run(function(base)
-      return getmetatable(_G.sub) == base and base.child == _G.sub and getmetatable(base.make()) == _G.sub
+      return getmetatable(_G.sub) == base and base.child == _G.sub and
+        getmetatable(base.make()) == _G.sub
     end, Base))
     local Late = setmetatable({}, Base) -- made after Base was sent
     Late.__index = Late
@@ -545,7 +552,8 @@ describe("__transfer", function()
 
   it("may send and receive where nothing has to wait", function()
     local F = new_file_class()
-    local o = setmetatable({}, { __transfer = function() return rawget, copy { fd = F.open(8) }.fd, "fd" end })
+    local function transfer() return rawget, copy { fd = F.open(8) }.fd, "fd" end
+    local o = setmetatable({}, { __transfer = transfer })
     assert.equal(8, copy { o }[1])
   end)
 
@@ -625,7 +633,8 @@ describe("what cannot cross is named by its path", function()
     local function made(fn) return rille.go(fn):join(BOUND) end
     ends_with("cannot send coroutine at result 2[1]",
       made(function() return 1, { coroutine.create(print) } end))
-    ends_with("cannot send coroutine at result 1", made(function() return coroutine.create(print) end))
+    local function coroutines() return coroutine.create(print) end
+    ends_with("cannot send coroutine at result 1", made(coroutines))
     local ok, err = made(function() error { x = coroutine.create(print) } end)
     assert.is_false(ok)
     assert.matches("cannot send coroutine at error.x", tostring(err), 1, true)
@@ -635,7 +644,8 @@ describe("what cannot cross is named by its path", function()
     local _, cancel = rille.done()
     ends_with("cannot send coroutine at cause", pcall(cancel, co))
     ends_with("cannot send coroutine at values.x", pcall(rille.done, { values = { x = co } }))
-    ends_with("cannot send coroutine at cause.x", pcall(rille.done, { timeout = 9, cause = { x = co } }))
+    local opts = { timeout = 9, cause = { x = co } }
+    ends_with("cannot send coroutine at cause.x", pcall(rille.done, opts))
   end)
 
   it("with its type", function()

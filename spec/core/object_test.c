@@ -4,22 +4,22 @@
 #include "core/msg.h"
 #include "test.h"
 
-typedef struct link {
+typedef struct ring {
   rl_object obj;
   rl_object *below;
-} link;
+} ring;
 
 static atomic_uint destroyed;
 
 static void destroy_link(rl_object *o) {
-  rl_object *below = ((link *)o)->below;
+  rl_object *below = ((ring *)o)->below;
   free(o);
   atomic_fetch_add(&destroyed, 1);
   if (below) rl_release(below);
 }
 
-static link *make_link(rl_object *below) {
-  link *l = malloc(sizeof *l);
+static ring *make_link(rl_object *below) {
+  ring *l = malloc(sizeof *l);
   if (!l) abort();
   rl_object_init(&l->obj, RL_CLASS, destroy_link);
   l->below = below;
@@ -27,7 +27,7 @@ static link *make_link(rl_object *below) {
 }
 
 static void a_long_chain_falls_flat(void) {
-  link *l = NULL;
+  ring *l = NULL;
   atomic_store(&destroyed, 0);
   for (int i = 0; i < 100000; i++) l = make_link(l ? &l->obj : NULL);
   rl_release(&l->obj);
@@ -37,7 +37,7 @@ static void a_long_chain_falls_flat(void) {
 static void edges_hold(void) {
   rl_holder h = {NULL};
   rl_edge e[3];
-  link *l = make_link(NULL);
+  ring *l = make_link(NULL);
   atomic_store(&destroyed, 0);
   for (int i = 0; i < 3; i++) rl_hold(&h, &e[i], &l->obj, RL_MAY_RECV);
   rl_release(&l->obj);
@@ -50,14 +50,14 @@ static void edges_hold(void) {
 }
 
 static void *take_weakly(void *arg) {
-  link *l = arg;
+  ring *l = arg;
   for (int i = 0; i < 20000; i++)
     if (rl_try_retain(&l->obj)) rl_release(&l->obj);
   return NULL;
 }
 
 static void weak_references(void) {
-  link *l = make_link(NULL);
+  ring *l = make_link(NULL);
   atomic_store(&destroyed, 0);
   pthread_t t[3];
   for (int i = 0; i < 3; i++) t[i] = start_thread(take_weakly, l);
@@ -68,7 +68,7 @@ static void weak_references(void) {
 }
 
 static void blobs(void) {
-  link *l = make_link(NULL);
+  ring *l = make_link(NULL);
   atomic_store(&destroyed, 0);
   rl_ref *ref = malloc(sizeof *ref);
   if (!ref) abort();
@@ -86,7 +86,7 @@ static void blobs(void) {
 }
 
 static void references(void) {
-  link *l = make_link(NULL);
+  ring *l = make_link(NULL);
   atomic_store(&destroyed, 0);
   rl_msg a = {.u = {.ref = {&l->obj, RL_MAY_RECV}}, .tag = RL_MSG_REF}, b;
   rl_msg_share(&b, &a);
