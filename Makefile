@@ -117,13 +117,14 @@ format:
 asan:
 	@.ci/setup run test asan
 	+@$(SUBMAKE) sanitized BUILD=$(BUILD)/asan-$(notdir $(CC)) \
-	  SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+	  SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" NOT=notasan
 
 tsan:
 	@.ci/setup run test tsan
-	+@$(SUBMAKE) sanitized BUILD=$(BUILD)/tsan-$(notdir $(CC)) SANITIZE=-fsanitize=thread
+	+@$(SUBMAKE) sanitized BUILD=$(BUILD)/tsan-$(notdir $(CC)) SANITIZE=-fsanitize=thread NOT=nottsan
 
-# All tests in processes that are sanitized as a whole, Lua included; the slow ones are left out.
+# All tests in processes that are sanitized as a whole, Lua included; the slow ones are left out, and
+# those that look at the size of the process, which a sanitizer makes its own.
 .PHONY: sanitized
 sanitized: export RILLE_LUA = $(abspath $(BUILD))/lua
 sanitized: export RILLE_SPEC_TIMEOUT ?= 600
@@ -131,7 +132,7 @@ sanitized: export ASAN_OPTIONS ?= detect_leaks=1:handle_abort=1
 sanitized: export UBSAN_OPTIONS ?= print_stacktrace=1
 sanitized: export TSAN_OPTIONS ?= second_deadlock_stack=1:history_size=4
 sanitized: CFLAGS = -O1 -g -fno-omit-frame-pointer
-sanitized: SPECFLAGS = --exclude-tags=slow
+sanitized: SPECFLAGS = --exclude-tags=slow,memory,$(NOT)
 sanitized: $(BUILD)/lua build programs
 	@$(LUA) spec/run.lua $(SPECFLAGS) $(PROGRAMS) $(SPEC)
 

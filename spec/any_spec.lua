@@ -280,7 +280,7 @@ describe("rille.any", function()
     assert.same({ false, "full" }, { ch:try_send "kept" })
   end)
 
-  it("costs living inputs nothing once it is dropped or has fired", function()
+  it("costs living inputs nothing once it is dropped or has fired #memory", function()
     local done, ch = rille.done(), rille.chan()
     local function churn(n)
       for i = 1, n do

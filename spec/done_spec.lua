@@ -1015,13 +1015,13 @@ describe("dropped children", function()
     assert.is_true(resident() - before < 8 * 1024)
   end
 
-  it("cost a live parent nothing", function()
+  it("cost a live parent nothing #memory", function()
     local parent = rille.done()
     bounded(function() rille.done(parent) end)
     live(parent)
   end)
 
-  it("with a timeout cost a live parent and the timers nothing", function()
+  it("with a timeout cost a live parent and the timers nothing #memory", function()
     local parent = rille.done()
     bounded(function() rille.done(parent, { timeout = 3600 }) end)
   end)
@@ -1034,7 +1034,7 @@ describe("dropped children", function()
     end)
   end)
 
-  it("cost the background, a channel and a task nothing", function()
+  it("cost the background, a channel and a task nothing #memory", function()
     local ch = rille.chan()
     local task = rille.go(function() ch:recv() end)
     for _, parent in ipairs { rille.background, rille.never, task } do
@@ -1043,7 +1043,7 @@ describe("dropped children", function()
     ch:close()
   end)
 
-  it("withdraw the afters that were stopped", function()
+  it("withdraw the afters that were stopped #memory", function()
     local parent = rille.done()
     bounded(function() parent:after(print)() end)
   end)

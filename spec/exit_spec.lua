@@ -389,7 +389,7 @@ describe("Ctrl-C #exec", function()
     ]], { kill = "INT" }))
   end)
 
-  it("stops a main program that computes", function()
+  it("stops a main program that computes #nottsan", function()
     ended(1, proc.run([[
       rille.go(function() rille.never:recv() end)
       ready()
@@ -439,7 +439,9 @@ describe("Ctrl-C #exec", function()
   end)
 end)
 
-describe("a full pipe as stdout #exec", function()
+-- #nottsan: ThreadSanitizer flushes stdout itself, without a bound, and delivers no signal to a
+-- loop without calls.
+describe("a full pipe as stdout #exec #nottsan", function()
   local blocked = [[
     local started = rille.chan()
     rille.go(function()
@@ -609,6 +611,9 @@ describe("an untaken error #exec", function()
   end)
 end)
 
+-- What a finalizer makes while the main state is closed, Lua finalizes no more: it ends with the process.
+local LATE_LEAKS = "ASAN_OPTIONS=detect_leaks=0"
+
 describe("a finalizer #exec", function()
   it("may use rille while the program runs, but not wait", function()
     local result = ended(0, proc.run [[
@@ -731,7 +736,7 @@ describe("a finalizer #exec", function()
     for _, ending in ipairs { "", "os.exit(0, true)" } do
       local result = ended(0, proc.run(setup .. [[
         last = setmetatable({}, { __gc = use_all })
-      ]] .. ending, { env = "RILLE_LEAKS=ignore" }))
+      ]] .. ending, { env = "RILLE_LEAKS=ignore " .. LATE_LEAKS }))
       assert.equal("used all\n", result.err)
     end
   end)

@@ -19,7 +19,7 @@ static const char *not_resumable(lua_State *co, int narg) {
   case LUA_YIELD: return NULL;
   case LUA_OK:
     if (lua_getstack(co, 0, &ar)) return "cannot resume non-suspended coroutine";
-    if (lua_gettop(co) == narg) return "cannot resume dead coroutine";
+    if (lua_gettop(co) == 0) return "cannot resume dead coroutine";
     return NULL;
   default: return "cannot resume dead coroutine";
   }

@@ -5,6 +5,8 @@
 */
 #include "lua/handle.h"
 
+#include <stdlib.h>
+
 #include "core/chan.h"
 #include "lua/state.h"
 
@@ -110,15 +112,42 @@ rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
   return h;
 }
 
+/* A handle that a finalizer makes while its state is being closed. Nobody will finalize it, so its count is
+   in a list, which is dropped when the state is closed. */
+struct rl_late {
+  rl_late *next;
+  rl_object *to;
+};
+
+static void hold_late(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
+  rl_late *late = malloc(sizeof *late);
+  if (!late) luaL_error(L, "not enough memory");
+  rl_retain(o);
+  *late = (rl_late){S->late, o};
+  S->late = late;
+  h->edge.ref = (rl_ref){o, rights};
+}
+
+void rl_handle_drop_late(rl_state *S) {
+  for (rl_late *late; (late = S->late) != NULL;) {
+    S->late = late->next;
+    rl_release(late->to);
+    free(late);
+  }
+}
+
 /* Makes `h` hold the object: from now on it is a handle. */
-static void hold(rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
-  rl_hold(&S->holder, &h->edge, o, rights);
+static void hold(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
+  if (S->closing)
+    hold_late(L, S, h, o, rights);
+  else
+    rl_hold(&S->holder, &h->edge, o, rights);
   h->state = S;
   h->mark = &rl_handle_mark;
 }
 
 void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
-  hold(S, h, o, rights);
+  hold(L, S, h, o, rights);
   rl_release(o); /* the caller's count */
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   lua_pushvalue(L, -2);
@@ -134,7 +163,7 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
   if (lua_rawgetp(L, -1, key) == LUA_TNIL) {
     lua_pop(L, 1);
     rl_handle *h = rl_handle_new(L, type);
-    hold(S, h, o, rights);
+    hold(L, S, h, o, rights);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, key);
   }

@@ -12,6 +12,7 @@
 #include <lua.h>
 
 typedef struct rl_state rl_state;
+typedef struct rl_late rl_late;
 
 typedef enum {
   RL_H_CHAN,
@@ -61,6 +62,8 @@ const char *rl_handle_name(rl_handle_type type);
    makes a type's metatable when it gets the first handle of that type. */
 extern const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2];
 bool rl_handle_has_method(lua_CFunction f);
+/* Releases what was held by handles made during lua_close, after it. */
+void rl_handle_drop_late(rl_state *S);
 /* Prepares the cache. */
 void rl_handle_open(lua_State *L);
 

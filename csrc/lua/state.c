@@ -268,7 +268,9 @@ bool rl_state_begin(rl_state *S, lua_CFunction main) {
 void rl_state_close(rl_state *S) {
   atomic_fetch_add_explicit(&closed, 1, memory_order_relaxed);
   if (S->task) S->task->binding = NULL;
+  S->closing = true;
   if (S->L) lua_close(S->L);
+  rl_handle_drop_late(S);
   rl_wait_close(S);
   drop_blob(&S->paths);
   drop_blob(&S->globals);

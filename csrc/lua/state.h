@@ -20,7 +20,10 @@ struct rl_state {
   bool parking;              /* the yield under way parks the task */
   bool requeue;              /* the yield under way only gives up the turn */
   bool over;                 /* a main program whose runtime has ended */
+  bool closing;              /* a task's, in lua_close */
+  rl_late *late;             /* what was held by handles made since */
   bool unwound;              /* a wait was ended by the program's end */
+  bool succeeded;            /* a task's body has returned */
   int nowait;                /* > 0: inside a function that must not wait */
   rl_blob *paths;            /* package.path and package.cpath, each with its zero */
   rl_blob *globals;          /* names of the starter's globals beyond the usual ones, or NULL */

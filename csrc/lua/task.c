@@ -97,10 +97,10 @@ static int body(lua_State *L) {
   return body_done(L, LUA_OK, 0);
 }
 
+/* The handler stays below the results or the error: there may be no room to push anything. */
 static int main_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
-  lua_pushboolean(L, status == LUA_OK || status == LUA_YIELD);
-  lua_replace(L, 1); /* the handler's place: did it go well? */
+  rl_self(L)->succeeded = status == LUA_OK || status == LUA_YIELD;
   return lua_gettop(L);
 }
 
@@ -164,8 +164,11 @@ static void fail_with(lua_State *L, rl_state *S) {
 /* Sets outcome and complaint from what the resume left; true: failed. */
 static bool settle(lua_State *L, rl_state *S, int status) {
   if (status != LUA_OK) lua_resetthread(L); /* leaves the error on top */
-  lua_checkstack(L, LUA_MINSTACK);
-  if (status == LUA_OK && lua_toboolean(L, 1) && call_with(L, S, encode_results, 2)) return false;
+  if (!lua_checkstack(L, LUA_MINSTACK)) {
+    S->task->complaint = strdup("not enough memory");
+    return true;
+  }
+  if (status == LUA_OK && S->succeeded && call_with(L, S, encode_results, 2)) return false;
   fail_with(L, S);
   return true;
 }
