@@ -1,0 +1,273 @@
+-- Timers, sleeping and the clock.
+
+local plain = require "spec.support.plain"
+local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
+
+local helper = require "spec.helper"
+local rille = require "rille"
+
+local LONG = 3600 -- a wait that must end by something else
+local BOUND = 10 -- a watchdog
+
+local function raises(pattern, fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  assert.matches(pattern, tostring(err))
+end
+
+local function due(timer)
+  while #timer == 0 do rille.yield() end
+  return timer
+end
+
+describe("rille.now", function()
+  it("goes on, in seconds", function()
+    local a = rille.now()
+    local b = rille.now()
+    assert.equal("float", math.type(a))
+    assert.is_true(b >= a)
+    local before, wall = rille.now(), os.time()
+    while os.time() == wall do end -- luacheck: ignore 542
+    assert.is_true(rille.now() - before <= 1.1)
+  end)
+
+  it("is the same in every task", function()
+    local before = rille.now()
+    local there = rille.go(function() return rille.now() end):await(BOUND)
+    assert.is_true(before <= there and there <= rille.now())
+  end)
+end)
+
+describe("rille.sleep", function()
+  after_each(helper.settled)
+
+  it("sleeps at least so long, in the main program and in a task", function()
+    local function slept(s)
+      local start = rille.now()
+      local results = table.pack(rille.sleep(s))
+      return rille.now() - start, results
+    end
+    for _, where in ipairs { slept, function(s) return rille.go(slept, s):await(BOUND) end } do
+      local took, results = where(0.01)
+      assert.is_true(took >= 0.01)
+      assert.same({ n = 1, true }, results)
+      assert.same({ n = 1, true }, select(2, where(0)))
+      assert.same({ n = 1, true }, select(2, where(-5)))
+    end
+  end)
+
+  it("is cut short by whatever stands for a done", function()
+    local done, cancel = rille.done()
+    cancel "why"
+    assert.same({ n = 3, nil, "canceled", "why" }, table.pack(rille.sleep(LONG, done)))
+    local late = { n = 3, nil, "deadline exceeded", "deadline exceeded" }
+    assert.same(late, table.pack(rille.sleep(LONG, 0.001)))
+    assert.same(late, table.pack(rille.sleep(LONG, rille.after(0.001))))
+    local ch = rille.chan(1)
+    ch:send "value"
+    assert.same({ n = 3, nil, "canceled", "value" }, table.pack(rille.sleep(LONG, ch)))
+    local task = rille.go(function() end)
+    assert.same({ n = 3, nil, "canceled", "canceled" }, table.pack(rille.sleep(LONG, task)))
+  end)
+
+  it("is cut short while it sleeps", function()
+    local done, cancel = rille.done()
+    local task = rille.go(function() return rille.sleep(LONG, done) end)
+    while task:status() ~= "waiting" do rille.yield() end
+    cancel()
+    assert.same({ n = 3, nil, "canceled", "canceled" }, table.pack(task:await(BOUND)))
+  end)
+
+  it("ends in the order of the deadlines", function()
+    local ch = rille.chan(20)
+    for i = 20, 1, -1 do
+      rille.go(function() rille.sleep(0.05 + i * 0.005) ch:send(i) end)
+    end
+    local sum, last, sorted = 0, 0, 0
+    for _ = 1, 20 do
+      local i = ch:recv(BOUND)
+      sum = sum + i
+      sorted = sorted + (i > last and 1 or 0)
+      last = i
+    end
+    assert.equal(210, sum)
+    assert.is_true(sorted > 10)
+  end)
+
+  it("refuses what is no time", function()
+    raises("#1", rille.sleep)
+    raises("#1", rille.sleep, "1")
+    raises("#1", rille.sleep, 0 / 0)
+    raises("#2", rille.sleep, 1, "text")
+  end)
+
+  it("sleeps for ever when told to", function()
+    assert.equal("deadline exceeded", select(2, rille.sleep(math.huge, 0.001)))
+    assert.equal("deadline exceeded", select(2, rille.sleep(1e300, 0.001)))
+  end)
+end)
+
+for name, make in pairs { after = rille.after, timer = rille.timer } do
+  describe("rille." .. name, function()
+    after_each(helper.settled)
+
+    it("delivers the time once", function()
+      local start = rille.now()
+      local timer = make(0.005)
+      local at = timer:recv(BOUND)
+      assert.is_true(at >= start + 0.005 and at <= rille.now())
+      assert.equal("empty", select(2, timer:try_recv()))
+      assert.equal("deadline exceeded", select(2, timer:recv(0.005)))
+    end)
+
+    it("is received from like a channel", function()
+      assert.is_number(due(make(0)):try_recv())
+      assert.equal(2, (rille.select(rille.never, make(0.001))))
+      assert.equal("t", (rille.select { t = make(0.001), never = rille.never }))
+      assert.is_number((make(0.001):iter(BOUND)()))
+      local timer = make(LONG)
+      assert.equal(1, timer:cap())
+      assert.equal(0, #timer)
+      assert.matches("timer", tostring(timer))
+    end)
+
+    it("cannot be sent to", function()
+      local timer = make(LONG)
+      assert.is_nil(timer.send)
+      assert.is_nil(timer.close)
+    end)
+
+    it("works at once for what is not above 0", function()
+      assert.is_number(make(0):recv(BOUND))
+      assert.is_number(make(-1):recv(BOUND))
+    end)
+
+    it("stops: then nothing is delivered", function()
+      local timer = make(0.005)
+      assert.is_true(timer:stop())
+      assert.is_false(timer:stop())
+      assert.equal("deadline exceeded", select(2, timer:recv(0.02)))
+    end)
+
+    it("stops when it has fired: then nothing stale is delivered", function()
+      local timer = due(make(0))
+      timer:stop()
+      assert.equal("empty", select(2, timer:try_recv()))
+    end)
+
+    it("is reset: then nothing stale is delivered", function()
+      local timer = due(make(0))
+      timer:reset(LONG)
+      assert.equal("empty", select(2, timer:try_recv()))
+      local start = rille.now()
+      timer:reset(0.005)
+      assert.is_true(timer:recv(BOUND) >= start + 0.005)
+      assert.is_false(timer:stop())
+      timer:reset(0)
+      assert.is_number(timer:recv(BOUND))
+    end)
+
+    it("is one and the same in another task", function()
+      local timer = make(LONG)
+      local task = rille.go(function() return timer:recv() end)
+      while task:status() ~= "waiting" do rille.yield() end
+      timer:reset(0.001)
+      assert.is_number(task:await(BOUND))
+    end)
+
+    it("refuses what is no time", function()
+      raises("#1", make)
+      raises("#1", make, "soon")
+      raises("#1", make, 0 / 0)
+      local timer = make(LONG)
+      raises("#2", timer.reset, timer)
+      raises("#2", timer.reset, timer, 0 / 0)
+      raises("timer expected", timer.stop, rille.chan())
+    end)
+  end)
+end
+
+describe("rille.tick", function()
+  after_each(helper.settled)
+
+  it("delivers again and again", function()
+    local start = rille.now()
+    local tick = rille.tick(0.002)
+    local last = start
+    for i = 1, 5 do
+      local at = tick:recv(BOUND)
+      assert.is_true(at >= start + i * 0.002 - 1e-6 and at >= last)
+      last = at
+    end
+    tick:stop()
+  end)
+
+  it("drops ticks for a slow reader", function()
+    local tick = rille.tick(0.001)
+    due(tick)
+    rille.sleep(0.02)
+    assert.equal(1, #tick)
+    assert.is_number(tick:try_recv())
+    tick:stop()
+  end)
+
+  it("stops", function()
+    local tick = due(rille.tick(0.001))
+    assert.is_true(tick:stop())
+    assert.equal("deadline exceeded", select(2, tick:recv(0.01)))
+  end)
+
+  it("refuses a period that is none", function()
+    raises("#1", rille.tick, 0)
+    raises("#1", rille.tick, -1)
+    raises("#1", rille.tick, "1")
+    raises("#1", rille.tick)
+  end)
+end)
+
+describe("an unreferenced timer", function()
+  it("is collected, and stopped with it", function()
+    collectgarbage()
+    collectgarbage()
+    local before = rille.stats().channels
+    for _ = 1, 100 do
+      rille.after(LONG)
+      rille.tick(LONG)
+      rille.tick(0.001)
+    end
+    local deadline = rille.now() + BOUND
+    repeat
+      collectgarbage()
+      assert.is_true(rille.now() < deadline)
+    until rille.stats().channels <= before
+  end)
+
+  it("still wakes those who wait for it", function()
+    local ch = rille.chan(1)
+    rille.go(function() ch:send(rille.after(0.01):recv()) end)
+    collectgarbage()
+    assert.is_number(ch:recv(BOUND))
+  end)
+end)
+
+describe("very many timers", function()
+  after_each(helper.settled)
+
+  it("are all delivered", function()
+    local timers = {}
+    for i = 1, 5000 do timers[i] = rille.after((i * 7919 % 5000) / 200000) end
+    for i = 1, 5000 do assert.is_number(timers[i]:recv(BOUND)) end
+  end)
+
+  it("can be stopped in any order", function()
+    local timers = {}
+    for i = 1, 2000 do timers[i] = rille.after(LONG + i * 7919 % 2000) end
+    for i = 2000, 1, -1 do
+      local k = i * 104729 % 2000 + 1
+      if timers[k] then assert.is_true(timers[k]:stop()) end
+      timers[k] = nil
+    end
+    for _, timer in pairs(timers) do assert.is_true(timer:stop()) end
+  end)
+end)
