@@ -1,6 +1,6 @@
 -- Stress: random programs of tasks, channels, selects, closes and cancels. What is asserted holds
--- for every one of them: each value is delivered once or still with its sender, values of one sender
--- over one channel arrive in order, and in the end nobody waits. A round is repeated by its seed:
+-- for all of them: each value is delivered once or still with its sender, values of one sender over
+-- one channel arrive in order, and in the end nobody waits. A round is repeated by its seed:
 --
 --     RILLE_SEED=n      that round alone
 --     RILLE_STRESS=s    rounds for so many seconds (2 by default)
