@@ -1026,7 +1026,7 @@ describe("dropped children", function()
     bounded(function() rille.done(parent, { timeout = 3600 }) end)
   end)
 
-  it("that were canceled cost it nothing, even uncollected", function()
+  it("that were canceled cost it nothing, even uncollected #memory", function()
     local parent = rille.done()
     bounded(function()
       local _, cancel = rille.done(parent)

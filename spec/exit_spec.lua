@@ -611,7 +611,8 @@ describe("an untaken error #exec", function()
   end)
 end)
 
--- What a finalizer makes while the main state is closed, Lua finalizes no more: it ends with the process.
+-- What a finalizer makes while the main state is closed, Lua finalizes no more: it ends with the
+-- process.
 local LATE_LEAKS = "ASAN_OPTIONS=detect_leaks=0"
 
 describe("a finalizer #exec", function()

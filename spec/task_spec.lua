@@ -197,7 +197,8 @@ describe("a task", function()
     _G.spec_global = nil
     assert.equal("_G _VERSION assert collectgarbage coroutine debug dofile error getmetatable io "
       .. "ipairs load loadfile math next os package pairs pcall print rawequal rawget rawlen "
-      .. "rawset require select setmetatable string table tonumber tostring type utf8 warn xpcall", names)
+      .. "rawset require select setmetatable string table tonumber tostring type utf8 warn "
+      .. "xpcall", names)
     assert.is_nil(global)
   end)
 
