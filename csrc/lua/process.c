@@ -65,14 +65,18 @@ static int io_popen(lua_State *L) {
   return failed ? lua_error(L) : lua_gettop(L);
 }
 
-void rl_open_process(lua_State *L, rl_state *S) {
+void rl_open_os(lua_State *L, rl_state *S) {
   static const luaL_Reg functions[] = {{"exit", os_exit}, {"execute", os_execute}, {NULL, NULL}};
   lua_getglobal(L, "os");
   rl_setfuncs(L, S, functions);
+  lua_pop(L, 1);
+}
+
+void rl_open_io(lua_State *L, rl_state *S) {
   lua_getglobal(L, "io");
   lua_pushlightuserdata(L, S);
   lua_getfield(L, -2, "popen");
   lua_pushcclosure(L, io_popen, 2);
   lua_setfield(L, -2, "popen");
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }

@@ -28,6 +28,7 @@ rl_sending *rl_sending_new(lua_State *L) {
 
 void rl_sending_fill(rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m) {
   s->state = S;
+  S->has_finalizers = true;
   rl_hold(&S->holder, &s->edge, &c->src.obj, RL_MAY_SEND);
   rl_msg_move(&s->msg, m);
 }

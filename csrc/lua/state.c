@@ -1,16 +1,19 @@
 /*
-** state: the record of each Lua state, and how a task's state is made: the standard libraries, with
-** the few functions replaced that a task must not use as they are, and the module preloaded.
+** state: the record of each Lua state, and how a task's state is made: as a copy of a fresh one. The first
+** is made in a slot as Lua makes them; the words in it that are addresses within the slot are noted,
+** and every other one is its bytes with these words moved. A state without finalizers of its own is
+** dropped as it is made, all at once.
 */
 #include "lua/state.h"
 
-#include <lualib.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua/library.h"
 #include "lua/runtime.h"
 #include "lua/transfer.h"
 
@@ -59,6 +62,7 @@ static const char *package_field(lua_State *L, const char *field, size_t *len) {
 /* Both strings stay on the Lua stack while they are compared. */
 rl_blob *rl_state_paths(lua_State *L, rl_state *S) {
   size_t np, nc;
+  if (S->lazy) return S->paths; /* nothing can have changed them */
   const char *path = package_field(L, "path", &np), *cpath = package_field(L, "cpath", &nc);
   rl_blob *b = S->paths;
   if (!b || b->size != np + nc + 2 || memcmp(b->data, path, np + 1) != 0 ||
@@ -166,7 +170,7 @@ static void attach(lua_State *L, rl_state *S) {
   lua_pushlightuserdata(L, S);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   rl_handle_open(L);
-  rl_transfer_open(L, S);
+  rl_transfer_open(L);
 }
 
 rl_state *rl_state_of(lua_State *L) {
@@ -188,13 +192,28 @@ rl_state *rl_state_of(lua_State *L) {
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);
   attach(L, S);
+  rl_names_open(L);
   S->L = S->running = main;
   rl_runtime_anchor(L, S);
   return S;
 }
 
+/* Where the sanitizers watch, each block is one of malloc's, and each state is made by Lua. */
+#if defined(__SANITIZE_ADDRESS__)
+#define WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WATCHED 1
+#endif
+#endif
+#ifndef WATCHED
+#define WATCHED 0
+#endif
+
+enum { RECORD = (sizeof(rl_state) + 15) & ~(size_t)15 }; /* a slot begins with the record */
+
 rl_state *rl_state_make(rl_task *t, rl_blob *paths, rl_blob *globals, size_t memory_cap) {
-  rl_state *S = malloc(sizeof *S);
+  rl_state *S = WATCHED ? malloc(sizeof *S) : rl_slot_take();
   if (!S) return NULL;
   record_init(S, t, t->program);
   S->paths = share_blob(paths);
@@ -203,22 +222,27 @@ rl_state *rl_state_make(rl_task *t, rl_blob *paths, rl_blob *globals, size_t mem
   return S;
 }
 
+static void *resize(rl_state *S, void *ptr, size_t old, size_t size) {
+  if (!WATCHED) return rl_arena_resize(&S->arena, ptr, old, size);
+  if (size > 0) return realloc(ptr, size);
+  free(ptr);
+  return NULL;
+}
+
 static void *allocate(void *ud, void *ptr, size_t old, size_t size) {
   rl_state *S = ud;
-  if (!ptr) old = 0;
-  if (S->memory_cap && size > old && S->memory + (size - old) > S->memory_cap) return NULL;
-  if (size == 0) {
-    free(ptr);
-    S->memory -= old;
-    return NULL;
+  if (!ptr) {
+    old = 0;
+    if (size == 0) return NULL;
   }
-  void *p = realloc(ptr, size);
-  if (p) S->memory = S->memory - old + size;
+  if (S->memory_cap && size > old && S->memory + (size - old) > S->memory_cap) return NULL;
+  void *p = resize(S, ptr, old, size);
+  if (p || size == 0) S->memory = S->memory - old + size;
   return p;
 }
 
-static void set_paths(lua_State *L, rl_blob *b) {
-  const char *path = (const char *)b->data;
+void rl_state_set_paths(lua_State *L, rl_state *S) {
+  const char *path = (const char *)S->paths->data;
   lua_getglobal(L, "package");
   lua_pushstring(L, path);
   lua_setfield(L, -2, "path");
@@ -233,7 +257,7 @@ static void set_paths(lua_State *L, rl_blob *b) {
 }
 
 /* States made in the same second at the same address would draw the same numbers. */
-static void seed_random(lua_State *L) {
+void rl_state_seed_random(lua_State *L) {
   lua_getglobal(L, "math");
   lua_getfield(L, -1, "randomseed");
   lua_pushinteger(L, (lua_Integer)((uint64_t)rl_random(UINT32_MAX) << 32 | rl_random(UINT32_MAX)));
@@ -241,41 +265,112 @@ static void seed_random(lua_State *L) {
   lua_pop(L, 1);
 }
 
-static int open_libraries(lua_State *L) {
+static int prepare(lua_State *L) {
   rl_state *S = lua_touserdata(L, 1);
-  lua_CFunction *entry = lua_touserdata(L, 2);
-  luaL_openlibs(L);
-  set_paths(L, S->paths);
-  seed_random(L);
   attach(L, S);
-  rl_open_coroutine(L, S);
-  rl_open_process(L, S);
+  rl_library_prepare(L);
   lua_pushlightuserdata(L, S);
-  lua_pushcclosure(L, *entry, 1);
+  lua_pushcclosure(L, rl_task_main, 1);
   return 1;
 }
 
-bool rl_state_begin(rl_state *S, lua_CFunction main) {
+static bool make(rl_state *S) {
+  rl_arena_open(&S->arena, (char *)S + RECORD, (char *)S + RL_SLOT);
   lua_State *L = lua_newstate(allocate, S);
   if (!L) return false;
-  lua_pushcfunction(L, open_libraries);
-  lua_pushlightuserdata(L, S);
-  lua_pushlightuserdata(L, &main);
   S->L = L;
-  return lua_pcall(L, 2, 1, 0) == LUA_OK;
+  lua_pushcfunction(L, prepare);
+  lua_pushlightuserdata(L, S);
+  return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}
+
+/* The fresh state that others are copied from. It is never run. */
+static struct {
+  rl_state *S; /* NULL: there is none */
+  size_t size; /* of the record and the blocks */
+  uint16_t *address;
+  unsigned naddresses; /* offsets of words that are addresses within the slot */
+} fresh;
+
+static bool is_address(uintptr_t word) {
+  return word - (uintptr_t)fresh.S < RL_SLOT;
+}
+
+static uintptr_t *word_at(rl_state *S, size_t offset) {
+  return (uintptr_t *)(void *)((char *)S + offset);
+}
+
+static bool note_addresses(void) {
+  fresh.address = malloc(RL_SLOT / sizeof(uintptr_t) * sizeof(uint16_t));
+  if (!fresh.address) return false;
+  for (size_t at = RECORD; at < fresh.size; at += sizeof(uintptr_t))
+    if (is_address(*word_at(fresh.S, at))) fresh.address[fresh.naddresses++] = (uint16_t)at;
+  return true;
+}
+
+static void make_fresh(void) {
+  rl_state *S = WATCHED ? NULL : rl_slot_take();
+  if (!S) return;
+  record_init(S, NULL, NULL);
+  if (!make(S)) return;
+  lua_gc(S->L, LUA_GCCOLLECT);
+  if (S->arena.chunks || S->arena.large) return; /* it does not fit: each is made by Lua */
+  fresh.S = S;
+  fresh.size = (size_t)(S->arena.at - (char *)S);
+  if (!note_addresses()) fresh.S = NULL;
+}
+
+static void *moved(rl_state *S, void *p) {
+  return p ? (char *)S + ((char *)p - (char *)fresh.S) : NULL;
+}
+
+static void copy_fresh(rl_state *S) {
+  uintptr_t by = (uintptr_t)S - (uintptr_t)fresh.S;
+  memcpy((char *)S + RECORD, (char *)fresh.S + RECORD, fresh.size - RECORD);
+  for (unsigned i = 0; i < fresh.naddresses; i++) *word_at(S, fresh.address[i]) += by;
+  rl_arena_open(&S->arena, moved(S, fresh.S->arena.at), (char *)S + RL_SLOT);
+  for (int i = 0; i < RL_ARENA_CLASSES; i++) S->arena.freed[i] = moved(S, fresh.S->arena.freed[i]);
+  S->memory = fresh.S->memory;
+  S->lazy = true;
+  S->L = S->running = moved(S, fresh.S->L);
+}
+
+bool rl_state_begin(rl_state *S) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_fresh);
+  if (!fresh.S) return make(S);
+  copy_fresh(S);
+  return true;
+}
+
+/* Without finalizers but those of our handles there is nothing for Lua to do. */
+static void drop_lua(rl_state *S) {
+  rl_transfer_close(S->L);
+  while (S->holder.first) rl_unhold(&S->holder, S->holder.first);
+}
+
+static void close_lua(rl_state *S) {
+  S->closing = true;
+  if (S->has_finalizers || WATCHED)
+    lua_close(S->L);
+  else
+    drop_lua(S);
+  rl_handle_drop_late(S);
+  rl_arena_close(&S->arena);
 }
 
 void rl_state_close(rl_state *S) {
   atomic_fetch_add_explicit(&closed, 1, memory_order_relaxed);
   if (S->task) S->task->binding = NULL;
-  S->closing = true;
-  if (S->L) lua_close(S->L);
-  rl_handle_drop_late(S);
+  if (S->L) close_lua(S);
   rl_wait_close(S);
   drop_blob(&S->paths);
   drop_blob(&S->globals);
   drop_blob(&S->own_globals);
-  free(S);
+  if (WATCHED)
+    free(S);
+  else
+    rl_slot_give(S);
 }
 
 void rl_state_discard(void *S) {

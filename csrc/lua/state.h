@@ -6,6 +6,7 @@
 #define RL_STATE_H
 
 #include "core/task.h"
+#include "lua/arena.h"
 #include "lua/handle.h"
 #include "lua/wait.h"
 
@@ -30,6 +31,9 @@ struct rl_state {
   rl_blob *own_globals;      /* the same of this state, made when it starts a task */
   unsigned nglobals;         /* how many globals there were then */
   size_t memory, memory_cap; /* bytes in use and allowed; the cap is 0 without one */
+  rl_arena arena;            /* a task's blocks */
+  bool lazy;                 /* not all libraries are open: see library */
+  bool has_finalizers;       /* what must run when it is closed, other than those of our handles */
 };
 
 /* The state of a running C function of ours. */
@@ -46,8 +50,9 @@ static inline bool rl_can_park(lua_State *L, rl_state *S) {
 rl_state *rl_state_of(lua_State *L);
 /* The record for task `t`, still without a Lua state; shares the blobs. NULL: out of memory. */
 rl_state *rl_state_make(rl_task *t, rl_blob *paths, rl_blob *globals, size_t memory_cap);
-/* Opens its Lua state with the standard libraries and pushes `main`. False: out of memory. */
-bool rl_state_begin(rl_state *S, lua_CFunction main);
+/* Makes its Lua state, with rl_task_main on the stack. False: out of memory. */
+bool rl_state_begin(rl_state *S);
+int rl_task_main(lua_State *L);
 /* Closes the Lua state, if any, and frees the record. */
 void rl_state_close(rl_state *S);
 void rl_state_discard(void *S);
@@ -75,7 +80,11 @@ extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[]
     rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
 /* Replacements for library functions that a task must not use as they are. */
 void rl_open_coroutine(lua_State *L, rl_state *S);
-void rl_open_process(lua_State *L, rl_state *S);
+void rl_open_os(lua_State *L, rl_state *S);
+void rl_open_io(lua_State *L, rl_state *S);
+/* What a task's package library and random numbers begin with. */
+void rl_state_set_paths(lua_State *L, rl_state *S);
+void rl_state_seed_random(lua_State *L);
 
 int rl_done_after(lua_State *L); /* done:after */
 

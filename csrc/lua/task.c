@@ -104,7 +104,7 @@ static int main_done(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L);
 }
 
-static int task_main(lua_State *L) {
+int rl_task_main(lua_State *L) {
   rl_state *S = rl_self(L);
   lua_pushlightuserdata(L, S);
   lua_pushcclosure(L, on_error, 1);
@@ -185,7 +185,7 @@ static void run(rl_fiber *f) {
   rl_state *S = t->binding;
   rl_assert(S, "a task that has ended was made runnable");
   atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
-  if (!S->L && !rl_state_begin(S, task_main)) {
+  if (!S->L && !rl_state_begin(S)) {
     t->complaint = strdup("not enough memory");
     rl_state_close(S);
     rl_task_end(t, true);

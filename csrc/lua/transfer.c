@@ -277,8 +277,7 @@ int rl_decode(lua_State *L, rl_state *S, const rl_msg *m) {
 
 /* the state's part */
 
-static int transfer_gc(lua_State *L) {
-  transfer *T = lua_touserdata(L, 1);
+static void drop(transfer *T) {
   T->closed = true;
   for (encoder *e; (e = T->idle) != NULL;) {
     T->idle = e->below;
@@ -287,31 +286,36 @@ static int transfer_gc(lua_State *L) {
   free(T->notable);
   T->notable = NULL;
   T->nnotable = T->notable_room = 0;
+}
+
+static int transfer_gc(lua_State *L) {
+  drop(lua_touserdata(L, 1));
   return 0;
 }
 
-static void set_weak_table(lua_State *L, int uv, const char *mode) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushstring(L, mode);
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_setiuservalue(L, -2, uv);
+void rl_transfer_close(lua_State *L) {
+  drop(rl_transfer_push(L));
+  lua_pop(L, 1);
 }
 
-void rl_transfer_open(lua_State *L, rl_state *S) {
-  (void)S;
+void rl_transfer_table(lua_State *L, int tidx, int uv) {
+  if (lua_getiuservalue(L, tidx, uv) != LUA_TNIL) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, uv == UV_UNITS ? "v" : "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, tidx, uv);
+}
+
+void rl_transfer_open(lua_State *L) {
   transfer *T = lua_newuserdatauv(L, sizeof *T, UV_COUNT);
   memset(T, 0, sizeof *T);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, transfer_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  set_weak_table(L, UV_TABLES, "k");
-  set_weak_table(L, UV_FUNCTIONS, "k");
-  set_weak_table(L, UV_UNIT_OF, "k");
-  set_weak_table(L, UV_UNITS, "v");
-  rl_unit_open(L);
-  rl_names_open(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 }

@@ -6,6 +6,8 @@
 */
 #include "lua/transfer_impl.h"
 
+#include "lua/state.h"
+
 #include <stdlib.h>
 
 static void unit_destroy(rl_object *o) {
@@ -22,17 +24,10 @@ static int unit_gc(lua_State *L) {
   return 0;
 }
 
-void rl_unit_open(lua_State *L) {
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, unit_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setiuservalue(L, -2, UV_UNIT_META);
-}
-
 rl_unit *rl_unit_of(lua_State *L, int tidx, int idx, uint32_t *index) {
   int top = lua_gettop(L);
   rl_unit *u = NULL;
-  lua_getiuservalue(L, tidx, UV_UNIT_OF);
+  rl_transfer_table(L, tidx, UV_UNIT_OF);
   lua_pushvalue(L, idx);
   if (lua_rawget(L, -2) == LUA_TUSERDATA) {
     u = *(rl_unit **)lua_touserdata(L, -1);
@@ -50,7 +45,15 @@ rl_unit *rl_unit_of(lua_State *L, int tidx, int idx, uint32_t *index) {
 static rl_unit **push_box(lua_State *L, int tidx, int classes) {
   rl_unit **box = lua_newuserdatauv(L, sizeof *box, 1);
   *box = NULL;
-  lua_getiuservalue(L, tidx, UV_UNIT_META);
+  if (lua_getiuservalue(L, tidx, UV_UNIT_META) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, unit_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, tidx, UV_UNIT_META);
+    rl_state_of(L)->has_finalizers = true;
+  }
   lua_setmetatable(L, -2);
   lua_Integer n = (lua_Integer)lua_rawlen(L, classes);
   for (lua_Integer i = 1; i <= n; i++) {
@@ -67,11 +70,11 @@ static rl_unit **push_box(lua_State *L, int tidx, int classes) {
    (a __transfer had sent it). */
 static void make_known(lua_State *L, transfer *T, int tidx, int classes, const rl_unit *u) {
   int box = lua_gettop(L);
-  lua_getiuservalue(L, tidx, UV_UNITS);
+  rl_transfer_table(L, tidx, UV_UNITS);
   lua_pushvalue(L, box);
   lua_rawsetp(L, -2, u);
   lua_settop(L, box);
-  lua_getiuservalue(L, tidx, UV_UNIT_OF);
+  rl_transfer_table(L, tidx, UV_UNIT_OF);
   lua_Integer n = (lua_Integer)lua_rawlen(L, classes);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, classes, i);
@@ -109,7 +112,7 @@ void rl_unit_make(lua_State *L, encoder *e, int tidx) {
 
 /* Pushes the userdata of a unit if this state knows it. */
 static bool push_known(lua_State *L, int tidx, const rl_unit *u) {
-  lua_getiuservalue(L, tidx, UV_UNITS);
+  rl_transfer_table(L, tidx, UV_UNITS);
   bool known = lua_rawgetp(L, -1, u) == LUA_TUSERDATA;
   lua_remove(L, -2);
   if (!known) lua_pop(L, 1);

@@ -111,7 +111,7 @@ struct transfer {  /* what a state keeps; a userdata with the uservalues below *
 };
 
 enum {
-  UV_TABLES = 1, /* table -> name, weak keys */
+  UV_TABLES = 1, /* table -> name, weak keys; each is made when first asked for */
   UV_FUNCTIONS,  /* C function -> name, weak keys */
   UV_UNIT_OF,    /* class -> its unit's userdata, weak keys */
   UV_UNITS,      /* address of a unit -> its userdata, weak values */
@@ -123,6 +123,7 @@ enum {
 extern const char rl_root_result[], rl_root_call[];
 
 /* transfer.c: the state's part, and buffers that grow */
+void rl_transfer_table(lua_State *L, int tidx, int uv); /* pushes one of the tables */
 
 /* Pushes the state's transfer userdata. */
 transfer *rl_transfer_push(lua_State *L);
@@ -162,7 +163,6 @@ void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway);
 void rl_notable_add(lua_State *L, transfer *T, int tidx, const void *p);
 bool rl_notable_test(const transfer *T, const void *p);
 /* Remembers the state's `require`, which a program may replace later. */
-void rl_names_open(lua_State *L);
 /* Pushes what T_NAME names in this state. Raises when it is not there. */
 void rl_name_resolve(lua_State *L, const char *name, size_t len);
 
@@ -179,6 +179,5 @@ rl_unit *rl_unit_of(lua_State *L, int tidx, int idx, uint32_t *index);
 void rl_unit_make(lua_State *L, encoder *e, int tidx);
 /* Pushes a class of a unit, decoding the unit if this state does not know it. */
 void rl_unit_push(lua_State *L, rl_state *S, rl_unit *u, uint32_t index);
-void rl_unit_open(lua_State *L);
 
 #endif

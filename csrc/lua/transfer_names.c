@@ -5,6 +5,8 @@
 */
 #include "lua/transfer_impl.h"
 
+#include "lua/library.h"
+
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +33,14 @@ static void insert(transfer *T, const void *p) {
 
 static size_t count_keys(lua_State *L, int tidx, int uv) {
   size_t n = 0;
-  lua_getiuservalue(L, tidx, uv);
+  rl_transfer_table(L, tidx, uv);
   for (lua_pushnil(L); lua_next(L, -2); n++) lua_pop(L, 1);
   lua_pop(L, 1);
   return n;
 }
 
 static void insert_keys(lua_State *L, transfer *T, int tidx, int uv) {
-  lua_getiuservalue(L, tidx, uv);
+  rl_transfer_table(L, tidx, uv);
   lua_pushnil(L);
   while (lua_next(L, -2)) {
     lua_pop(L, 1);
@@ -200,7 +202,7 @@ static uintptr_t signature_of(lua_State *L, int loaded) {
 /* Tables lose old names with this: a module that was replaced goes by value. C functions keep them,
    so that a function whose global was overwritten still crosses. */
 static void forget_tables(lua_State *L, int tidx) {
-  lua_getiuservalue(L, tidx, UV_TABLES);
+  rl_transfer_table(L, tidx, UV_TABLES);
   lua_newtable(L);
   lua_getmetatable(L, -2);
   lua_setmetatable(L, -2);
@@ -215,8 +217,8 @@ void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway) {
   uintptr_t signature = signature_of(L, loaded);
   if (anyway || signature != T->signature) {
     forget_tables(L, tidx);
-    lua_getiuservalue(L, tidx, UV_TABLES);
-    lua_getiuservalue(L, tidx, UV_FUNCTIONS);
+    rl_transfer_table(L, tidx, UV_TABLES);
+    rl_transfer_table(L, tidx, UV_FUNCTIONS);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
     collector c = {L, T, tidx, top + 2, top + 3, lua_topointer(L, -1), 0};
     collect_modules(&c, loaded);
@@ -227,7 +229,7 @@ void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway) {
 
 bool rl_name_push(lua_State *L, int tidx, int idx, bool held) {
   luaL_checkstack(L, 4, NULL);
-  lua_getiuservalue(L, tidx, lua_istable(L, idx) ? UV_TABLES : UV_FUNCTIONS);
+  rl_transfer_table(L, tidx, lua_istable(L, idx) ? UV_TABLES : UV_FUNCTIONS);
   lua_pushvalue(L, idx);
   if (lua_rawget(L, -2) == LUA_TSTRING) {
     lua_remove(L, -2);
@@ -243,6 +245,7 @@ bool rl_name_push(lua_State *L, int tidx, int idx, bool held) {
 
 static const char require_key = 0;
 
+/* The function as it was when the module was loaded, or when the libraries were. */
 void rl_names_open(lua_State *L) {
   lua_getglobal(L, "require");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &require_key);
@@ -250,6 +253,8 @@ void rl_names_open(lua_State *L) {
 
 /* Pushes the module, loading it when it is not there yet. */
 static void push_module(lua_State *L, const char *module) {
+  if (rl_library_push_own(L, module)) return;
+  rl_library_open_all(L);
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushstring(L, module);
   if (lua_rawget(L, -2) == LUA_TNIL) {

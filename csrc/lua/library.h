@@ -1,0 +1,17 @@
+/*
+** library: the standard libraries of a task's state, opened when the code first reaches for them. A
+** program cannot tell the difference: see library.c.
+*/
+#ifndef RL_LIBRARY_H
+#define RL_LIBRARY_H
+
+#include "lua/state.h"
+
+/* Prepares a task's fresh state, which has no library yet. */
+void rl_library_prepare(lua_State *L);
+/* Opens all; nothing on a main program's state, or when it was done before. */
+void rl_library_open_all(lua_State *L);
+/* Pushes rille's own module if `name` is its. */
+bool rl_library_push_own(lua_State *L, const char *name);
+
+#endif
