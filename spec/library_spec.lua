@@ -1,5 +1,6 @@
--- A task opens the standard libraries when its code first reaches for them. No program can tell: each
--- of these runs as the first thing of a task, and gives what it gives in a state with all of them.
+-- A task opens the standard libraries when its code first reaches for them. No program can tell:
+-- each of these runs as the first thing of a task, and gives what it gives in a state with all of
+-- them.
 
 local plain = require "spec.support.plain"
 local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
@@ -38,8 +39,8 @@ local pieces = {
   "local t = setmetatable({}, { __index = _ENV }) return type(t.string), type(t.next), t.nothing",
   "return #_ENV, rawlen(_ENV), _ENV == _G, _G._G == _G, _ENV._ENV",
   "for i, v in ipairs(_ENV) do return i, v end return 'none'",
-  "return package.loaded._G == _G, package.loaded.string == string, package.loaded.coroutine ~= nil",
-  "local n = 0 for name in pairs(package.loaded) do n = n + (#name > 0 and 1 or 0) end return n >= 10",
+  "local l = package.loaded return l._G == _G, l.string == string, l.coroutine ~= nil",
+  "local n = 0 for name in pairs(package.loaded) do n = n + #name end return n >= 40",
   "return require 'string' == string, require '_G' == _G, require 'math' == math",
   "return select('#', load('return 1, 2')()), load('return string')() == string",
   "return debug.getmetatable('').__index == string, debug.getregistry() ~= nil",
@@ -56,7 +57,7 @@ local pieces = {
   "local a <const>, b <close> = 1, nil return a, b",
   "return tostring(nil), tostring(1.5), tonumber('0x10'), tonumber('z', 36), _VERSION",
   "return rawequal(_ENV, _G), type(collectgarbage('count')), collectgarbage('isrunning')",
-  "setmetatable(_ENV, { __index = function(_, k) return 'got ' .. k end }) return nothing, type(print)",
+  "setmetatable(_ENV, { __index = function(_, k) return 'got ' .. k end }) return nothing, io ~= 1",
   "local string = string return string.upper('a'), string.lower('B')",
   "local _ENV = { y = 7 } return y, z",
   "function f() return 'global' end return f(), _G.f == f",

@@ -78,7 +78,7 @@ int rl_wait_resumed(lua_State *L, rl_state *S) {
   rl_wait *W = &S->wait;
   if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
   rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
-  if (st == RL_OK) return W->finish(L, S, st);
+  if (st == RL_OK && W->n == 1) return W->finish(L, S, st);
   if (st != RL_INTERRUPTED) return conclude(L, S, st);
   rl_wait_drop_unsent(W);
   S->unwound = true;
