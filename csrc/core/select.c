@@ -105,7 +105,11 @@ static rl_status look_and_queue(rl_waiter *w, rl_case *cases, unsigned n, rl_cho
     st = rl_case_try(&cases[*won], (rl_case_op)cases[*won].op, &ws);
   }
   if (st == RL_NOT_READY && w) {
-    for (unsigned i = 0; i < n; i++) rl_case_queue(&cases[i], (rl_case_op)cases[i].op, w);
+    /* as they were looked at: of several cases on one channel the first in its queue will win */
+    for (unsigned i = 0; i < n; i++) {
+      rl_case *c = &cases[cases[i].look_order];
+      rl_case_queue(c, (rl_case_op)c->op, w);
+    }
     st = RL_PARK;
   }
   unlock_all(cases, n);
