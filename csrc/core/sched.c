@@ -30,6 +30,7 @@ enum {
 enum { FREE, STUCK, ROBBED };
 static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
 static const double SPARE_TIME = 0.2;    /* a worker beyond the wanted number waits this long */
+static const double REST_TIME = 20e-3;   /* an idle worker keeps house after this long */
 static const double TICK_TIME = 2e-3;    /* the monitor's, while something is runnable */
 static const size_t STACK = 2u << 20;
 
@@ -47,6 +48,7 @@ struct worker {
   worker *idle_next; /* S.lock */
   bool idle;         /* S.lock */
   bool alive;        /* S.lock: a thread runs it */
+  bool tidy;         /* it has kept house since it last ran a fiber; the worker's own */
   unsigned seen;     /* the monitor's last look at turns */
 };
 
@@ -308,6 +310,45 @@ static void give_away(worker *w) {
   if (work_waits()) wake_one();
 }
 
+static void keep_house(void) {
+  void (*f)(void) = atomic_load_explicit(&S.when_idle, memory_order_acquire);
+  if (f) f();
+}
+
+/* Out of the idle list, unless somebody is waking it right now. */
+static bool get_up(worker *w) {
+  rl_lock_take(&S.lock);
+  bool here = w->idle;
+  if (here) leave_idle(w);
+  rl_lock_leave(&S.lock);
+  return here;
+}
+
+static bool look_again(void) {
+  atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
+  return true;
+}
+
+/* Leaves for good, unless somebody is waking it right now, or others went first. */
+static bool resign(worker *w) {
+  rl_lock_take(&S.lock);
+  bool gone = w->idle && extra();
+  if (gone) {
+    leave_idle(w);
+    w->alive = false;
+    atomic_fetch_sub_explicit(&S.threads, 1, memory_order_relaxed);
+  }
+  rl_lock_leave(&S.lock);
+  return gone;
+}
+
+/* Sleeps until the bell or `until`; true: the bell. */
+static bool await_bell(worker *w, double until) {
+  while (atomic_load_explicit(&w->bell, memory_order_acquire) == 0)
+    if (!rl_futex_wait(&w->bell, 0, until)) return false;
+  return true;
+}
+
 /* Enters the idle list, sleeps; false: this worker's thread ends. A spare one stays up for what waits
    only if too few are left to come to it. True: it is to look for work, and is counted for that. */
 static bool sleep_idle(worker *w, bool spare) {
@@ -320,32 +361,15 @@ static bool sleep_idle(worker *w, bool spare) {
   bool dispensable = extra();
   rl_lock_leave(&S.lock);
   if (work_waits() &&
-      (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed))) {
-    rl_lock_take(&S.lock);
-    bool here = w->idle;
-    if (here) {
-      leave_idle(w);
-      atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
-    }
-    rl_lock_leave(&S.lock);
-    if (here) return true;
+      (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed)) && get_up(w))
+    return look_again();
+  if (!w->tidy && !await_bell(w, rl_now() + REST_TIME) && get_up(w)) {
+    w->tidy = true;
+    keep_house(); /* neither idle nor searching meanwhile: others are woken */
+    return look_again();
   }
-  double until = dispensable ? rl_now() + SPARE_TIME : INFINITY;
-  while (atomic_load_explicit(&w->bell, memory_order_acquire) == 0)
-    if (!rl_futex_wait(&w->bell, 0, until)) {
-      rl_lock_take(&S.lock);
-      bool gone =
-          w->idle && extra(); /* else somebody is waking it right now, or others went first */
-      if (gone) {
-        leave_idle(w);
-        w->alive = false;
-        atomic_fetch_sub_explicit(&S.threads, 1, memory_order_relaxed);
-      }
-      rl_lock_leave(&S.lock);
-      if (gone) return false;
-      until = INFINITY;
-    }
-  return true;
+  if (dispensable && !await_bell(w, rl_now() + SPARE_TIME) && resign(w)) return false;
+  return await_bell(w, INFINITY);
 }
 
 /* A searching worker that found something lets the next one search. */
@@ -382,11 +406,6 @@ static rl_fiber *find_local(worker *w, unsigned turn) {
   return shared_pop(w);
 }
 
-static void keep_house(void) {
-  void (*f)(void) = atomic_load_explicit(&S.when_idle, memory_order_acquire);
-  if (f) f();
-}
-
 /* Returns the fiber to run, or NULL when the thread is to end. */
 __attribute__((noinline)) static rl_fiber *find(worker *w, unsigned turn, bool *looking) {
   for (;;) {
@@ -400,8 +419,10 @@ __attribute__((noinline)) static rl_fiber *find(worker *w, unsigned turn, bool *
       *looking = false;
       end_search(f != NULL);
     }
-    if (f) return f;
-    keep_house();
+    if (f) {
+      w->tidy = false;
+      return f;
+    }
     if (!sleep_idle(w, false)) return NULL;
     *looking = true; /* whoever woke it has counted it */
   }

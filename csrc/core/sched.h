@@ -36,7 +36,7 @@ void rl_sched_requeue(rl_fiber *f);
 void rl_sched_block(void);
 void rl_sched_unblock(void);
 
-/* Runs `f` in a worker that has found nothing to do, before it sleeps: for housekeeping. */
+/* Runs `f` in a worker that has had nothing to do for a while: for housekeeping. */
 void rl_sched_when_idle(void (*f)(void));
 
 /* Counts a wait that parks a fiber or blocks the thread. */

@@ -11,14 +11,16 @@
 #include "core/lock.h"
 
 enum {
-  REGION = 1 << 20, /* bytes, aligned to it */
-  CHUNK = 2 << 10,
+  REGION = 1 << 20,            /* bytes, aligned to it */
+  CHUNK = 1 << 10,             /* or one block's size */
   SMALL = 2 << 10,             /* the largest small block */
-  SLOTS = REGION / RL_SLOT - 1 /* the first one's place is the region's head */
+  SLOTS = REGION / RL_SLOT - 1, /* the first one's place is the region's head */
+  FEW = 16
 };
 
-/* Regions with free slots stand in a list, the fullest not sorted: the first is used. One that is free
-   altogether is kept, so that a program on the edge does not map and unmap all the time. */
+/* Regions with free slots stand in a list, the fullest not sorted: the first is used. Some that are free
+   altogether are kept until there is time to give them back, so that a program on the edge does not map and
+   unmap all the time: a quarter of those in use, and a few. */
 typedef struct region region;
 struct region {
   region *prev, *next;  /* in the list */
@@ -28,7 +30,8 @@ struct region {
 
 static rl_lock lock; /* all below, and all of the regions */
 static region *open_regions;
-static region *spare;
+static region *spare; /* free altogether; a list through next */
+static unsigned nspare, ninuse;
 
 static void enlist(region *r) {
   r->prev = NULL;
@@ -55,10 +58,18 @@ static region *map_region(void) {
   return (region *)(void *)(p + before);
 }
 
-static region *add_region(void) {
+static region *pop_spare(void) {
   region *r = spare;
-  spare = NULL;
+  if (!r) return NULL;
+  spare = r->next;
+  nspare--;
+  return r;
+}
+
+static region *add_region(void) {
+  region *r = pop_spare();
   if (!r && !(r = map_region())) return NULL;
+  ninuse++;
   r->freed = NULL;
   r->used = r->fresh = 0;
   enlist(r);
@@ -93,9 +104,12 @@ static region *give(region *r, void *slot) {
   r->freed = slot;
   if (--r->used > 0) return NULL;
   delist(r);
-  region *other = spare;
+  ninuse--;
+  if (nspare >= FEW + ninuse / 4) return r;
+  r->next = spare;
   spare = r;
-  return other;
+  nspare++;
+  return NULL;
 }
 
 void rl_slot_give(void *slot) {
@@ -104,6 +118,16 @@ void rl_slot_give(void *slot) {
   region *gone = give(r, slot);
   rl_lock_leave(&lock);
   if (gone) munmap(gone, REGION);
+}
+
+void rl_slot_trim(void) {
+  region *r;
+  do {
+    rl_lock_take(&lock);
+    r = pop_spare();
+    rl_lock_leave(&lock);
+    if (r) munmap(r, REGION);
+  } while (r);
 }
 
 /* Blocks */
@@ -139,41 +163,43 @@ static bool small(size_t size) {
   return size <= SMALL;
 }
 
-/* Classes grow by 16 bytes up to 256, then in four steps to each power of two. */
+/* Classes grow by 8 bytes up to 128; those above are sizes that Lua asks for, or near them. */
+enum { FINE = 128, NFINE = FINE / 8 };
+static const unsigned short coarse[] = {160, 192, 256,  320,  384,  512,
+                                        640, 768, 1024, 1280, 1664, SMALL};
+_Static_assert(NFINE + sizeof coarse / sizeof coarse[0] == RL_ARENA_CLASSES, "one list for each");
+
 static unsigned class_of(size_t size) {
-  if (size <= 256) return (unsigned)(size - 1) / 16;
-  if (size <= 512) return 16 + (unsigned)(size - 257) / 64;
-  if (size <= 1024) return 20 + (unsigned)(size - 513) / 128;
-  return 24 + (unsigned)(size - 1025) / 256;
+  if (size <= FINE) return (unsigned)(size - 1) / 8;
+  unsigned i = 0;
+  while (coarse[i] < size) i++;
+  return NFINE + i;
 }
 
-static size_t rounded(size_t size) {
-  size_t grain = size <= 256 ? 16 : size <= 512 ? 64 : size <= 1024 ? 128 : 256;
-  return (size + grain - 1) & ~(grain - 1);
+static size_t class_size(unsigned class) {
+  return class < NFINE ? (class + 1) * 8 : coarse[class - NFINE];
 }
 
-static void **freed_of(rl_arena *a, size_t size) {
-  return &a->freed[class_of(size)];
-}
-
-static bool add_chunk(rl_arena *a) {
-  chunk *c = malloc(sizeof *c + CHUNK);
+static bool add_chunk(rl_arena *a, size_t size) {
+  if (size < CHUNK) size = CHUNK;
+  chunk *c = malloc(sizeof *c + size);
   if (!c) return false;
   c->next = a->chunks;
   a->chunks = c;
   a->at = (char *)c->data;
-  a->end = a->at + CHUNK;
+  a->end = a->at + size;
   return true;
 }
 
 static void *take_small(rl_arena *a, size_t size) {
-  void **list = freed_of(a, size), *p = *list;
+  unsigned class = class_of(size);
+  void *p = a->freed[class];
   if (p) {
-    *list = *(void **)p;
+    a->freed[class] = *(void **)p;
     return p;
   }
-  size = rounded(size);
-  if ((size_t)(a->end - a->at) < size && !add_chunk(a)) return NULL;
+  size = class_size(class);
+  if ((size_t)(a->end - a->at) < size && !add_chunk(a, size)) return NULL;
   p = a->at;
   a->at += size;
   return p;
@@ -208,7 +234,7 @@ static void *take(rl_arena *a, size_t size) {
 
 static void give_back(rl_arena *a, void *p, size_t size) {
   if (small(size)) {
-    void **list = freed_of(a, size);
+    void **list = &a->freed[class_of(size)];
     *(void **)p = *list;
     *list = p;
     return;
@@ -232,7 +258,7 @@ void *rl_arena_resize(rl_arena *a, void *p, size_t old, size_t size) {
     give_back(a, p, old);
     return NULL;
   }
-  if (small(old) && small(size) && rounded(old) == rounded(size)) return p;
+  if (small(old) && small(size) && class_of(old) == class_of(size)) return p;
   if (!small(old) && !small(size)) return resize_large(a, p, size);
   void *q = take(a, size);
   if (!q) return NULL;

@@ -27,6 +27,8 @@ typedef struct rl_arena {
 /* A slot, RL_SLOT bytes that are not cleared; NULL: out of memory. */
 void *rl_slot_take(void);
 void rl_slot_give(void *slot);
+/* Gives free memory back to the system. */
+void rl_slot_trim(void);
 
 /* Blocks between `from` and `to` first. */
 void rl_arena_open(rl_arena *a, void *from, void *to);
