@@ -66,9 +66,9 @@ static void destroy(rl_object *o) {
   rl_msg_drop(&t->call);
   rl_msg_drop(&t->outcome);
   rl_waiter_close(&t->waiter);
-  free(t->started);
   free(t->traceback);
   free(t->complaint);
+  if (t->name != t->started) free(t->started);
   t->end.name = t->name; /* freed there */
   rl_done_clear(&t->end);
   free(t);
@@ -77,10 +77,10 @@ static void destroy(rl_object *o) {
 rl_task *rl_task_make(rl_program *p, const char *name, const char *started, rl_msg *call) {
   rl_task *t = calloc(1, sizeof *t);
   if (!t) return NULL;
-  t->name = strdup(name ? name : started);
   t->started = strdup(started);
+  t->name = name ? strdup(name) : t->started;
   if (!t->name || !t->started) {
-    free(t->name);
+    if (name) free(t->name);
     free(t->started);
     free(t);
     return NULL;

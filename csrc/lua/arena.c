@@ -11,9 +11,9 @@
 #include "core/lock.h"
 
 enum {
-  REGION = 1 << 20,            /* bytes, aligned to it */
-  CHUNK = 1 << 10,             /* or one block's size */
-  SMALL = 2 << 10,             /* the largest small block */
+  REGION = 1 << 20,             /* bytes, aligned to it */
+  CHUNK = 1 << 10,              /* or one block's size */
+  SMALL = 2 << 10,              /* the largest small block */
   SLOTS = REGION / RL_SLOT - 1, /* the first one's place is the region's head */
   FEW = 16
 };

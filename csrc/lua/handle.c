@@ -6,8 +6,10 @@
 #include "lua/handle.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/chan.h"
+#include "lua/library.h"
 #include "lua/state.h"
 
 static const char cache_key = 0;
@@ -76,26 +78,99 @@ bool rl_handle_has_method(lua_CFunction f) {
   return false;
 }
 
-static int count(const luaL_Reg *l) {
+/* Classes. A metatable, and the table of methods that is its __index. In a state whose libraries open on
+   demand, so do the methods, as most tasks use few. */
+
+static bool is_metamethod(const char *name) {
+  return name[0] == '_';
+}
+
+static lua_CFunction find_method(rl_handle_type type, const char *name) {
+  for (int i = 0; i < 2; i++)
+    for (const luaL_Reg *l = rl_handle_methods[type][i]; l && l->name; l++)
+      if (!is_metamethod(l->name) && strcmp(l->name, name) == 0) return l->func;
+  return NULL;
+}
+
+/* Sets the metamethods of a type, or its methods, in the table on top. */
+static void set_functions(lua_State *L, rl_handle_type type, bool metamethods) {
+  for (int i = 0; i < 2; i++)
+    for (const luaL_Reg *l = rl_handle_methods[type][i]; l && l->name; l++)
+      if (is_metamethod(l->name) == metamethods) {
+        lua_pushstring(L, l->name);
+        lua_pushcfunction(L, l->func);
+        lua_rawset(L, -3);
+      }
+}
+
+static int count(rl_handle_type type, bool metamethods) {
   int n = 0;
-  while (l && l[n].name) n++;
+  for (int i = 0; i < 2; i++)
+    for (const luaL_Reg *l = rl_handle_methods[type][i]; l && l->name; l++)
+      n += is_metamethod(l->name) == metamethods;
   return n;
 }
 
+/* Pushes the methods of a type; false, and nothing, when it has no class yet. */
+static bool push_methods(lua_State *L, rl_handle_type type) {
+  bool made = lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) == LUA_TTABLE;
+  if (made) lua_getfield(L, -1, "__index");
+  lua_remove(L, made ? -2 : -1);
+  return made;
+}
+
+int rl_handle_method(lua_State *L) {
+  for (int type = 0; type < RL_H_TYPES; type++) {
+    if (!push_methods(L, (rl_handle_type)type)) continue;
+    bool found = lua_rawequal(L, 1, -1);
+    lua_pop(L, 1);
+    lua_CFunction f = found ? find_method((rl_handle_type)type, lua_tostring(L, 2)) : NULL;
+    if (!f) continue;
+    lua_pushcfunction(L, f);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    return 1;
+  }
+  return 0;
+}
+
+void rl_handle_open_methods(lua_State *L) {
+  for (int type = 0; type < RL_H_TYPES; type++) {
+    if (!push_methods(L, (rl_handle_type)type)) continue;
+    set_functions(L, (rl_handle_type)type, false);
+    lua_pushnil(L);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+  }
+}
+
+/* Twice the room for all methods that there may be: few then share a place in the hash. */
+static void make_methods(lua_State *L, rl_handle_type type) {
+  if (rl_state_of(L)->lazy) {
+    lua_createtable(L, 0, 2);
+    rl_library_push_demand(L);
+    lua_setmetatable(L, -2);
+  } else {
+    lua_createtable(L, 0, 2 * count(type, false));
+    set_functions(L, type, false);
+  }
+}
+
+/* __index comes first: what comes later and falls on the same place of the hash is behind it. */
 static void make_class(lua_State *L, rl_handle_type type) {
-  const luaL_Reg *const *lists = rl_handle_methods[type];
-  lua_createtable(L, 0, count(lists[0]) + count(lists[1]) + 3);
-  for (int i = 0; i < 2 && lists[i]; i++) luaL_setfuncs(L, lists[i], 0);
+  lua_createtable(L, 0, count(type, true) + 3);
+  make_methods(L, type);
+  lua_setfield(L, -2, "__index");
   lua_pushcfunction(L, handle_gc);
   lua_setfield(L, -2, "__gc");
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
   lua_pushfstring(L, "rille.%s", names[type]);
   lua_setfield(L, -2, "__name");
+  set_functions(L, type, true);
 }
 
 static void push_class(lua_State *L, rl_handle_type type) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) != LUA_TNIL) return;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) == LUA_TTABLE) return;
   lua_pop(L, 1);
   make_class(L, type);
   lua_pushvalue(L, -1);
@@ -170,9 +245,15 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
   lua_remove(L, -2);
 }
 
+/* Most tasks have a few handles of two types. */
 void rl_handle_open(lua_State *L) {
-  lua_newtable(L);
-  lua_newtable(L);
+  static const rl_handle_type expected[] = {RL_H_CHAN, RL_H_DONE};
+  for (int i = 0; i < 2; i++) { /* makes room for them */
+    lua_pushboolean(L, 0);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[expected[i]]);
+  }
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 1);
   lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);

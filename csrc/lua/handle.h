@@ -62,9 +62,13 @@ const char *rl_handle_name(rl_handle_type type);
    makes a type's metatable when it gets the first handle of that type. */
 extern const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2];
 bool rl_handle_has_method(lua_CFunction f);
+/* For methods that come on demand: __index of the table of methods at 1, for the string at 2. */
+int rl_handle_method(lua_State *L);
+/* From now on all methods are there. */
+void rl_handle_open_methods(lua_State *L);
 /* Releases what was held by handles made during lua_close, after it. */
 void rl_handle_drop_late(rl_state *S);
-/* Prepares the cache. */
+/* Prepares a state for handles. */
 void rl_handle_open(lua_State *L);
 
 /* Raises that `what` is expected at `idx`, and names what is there. */

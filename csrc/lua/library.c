@@ -4,7 +4,8 @@
 **
 ** A state begins without any. What code can do to reach one is: name a global, which goes through the table
 ** of globals; or use a string's method or arithmetic, which goes through the strings' metatable. Both
-** tables have metamethods here that open what is asked for and take their own place back.
+** tables have metamethods here that open what is asked for and take their own place back. The methods of
+** handles come likewise, one by one.
 ** What could see the metatable of the table of globals, or that a field is not there yet, has itself to
 ** be reached by a global's name (getmetatable, next, pairs, rawget, load, debug, _G...): such a name opens
 ** everything, before its function can run. Assigning to a name that is a library's opens everything too, so
@@ -18,7 +19,8 @@
 
 #include "lua/transfer.h"
 
-static const char lazy_key = 0; /* registry: the metatable of the globals, while not all is open */
+/* registry: the metatable of what is filled on demand, the globals and the methods of handles */
+static const char demand_key = 0;
 
 typedef enum { NONE, ALONE, BASE, ALL } reach;
 
@@ -96,6 +98,7 @@ static void open_all(lua_State *L, rl_state *S) {
   lua_pop(L, 2);
   rl_state_set_paths(L, S);
   rl_names_open(L);
+  rl_handle_open_methods(L);
 }
 
 typedef struct job {
@@ -136,7 +139,7 @@ static void open_library(lua_State *L, rl_state *S, reach what, const library *l
     S->has_finalizers = true;
     return;
   }
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
+  rl_library_push_demand(L);
   set_globals_metatable(L);
   if (failed) lua_error(L);
 }
@@ -148,19 +151,29 @@ void rl_library_open_all(lua_State *L) {
 
 /* What code reaches for */
 
-static int globals_index(lua_State *L) {
-  rl_state *S = rl_self(L);
+static bool is_globals(lua_State *L, int idx) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  bool is = lua_rawequal(L, idx, -1);
+  lua_pop(L, 1);
+  return is;
+}
+
+static int demand_index(lua_State *L) {
+  rl_state *S = rl_state_of(L);
   const library *l = NULL;
+  if (lua_type(L, 2) != LUA_TSTRING || !S->lazy) return 0;
+  if (!is_globals(L, 1)) return rl_handle_method(L);
   reach what = reach_of(L, 2, &l);
-  if (what == NONE || !S->lazy) return 0;
+  if (what == NONE) return 0;
   open_library(L, S, what, l);
   lua_settop(L, 2);
   lua_rawget(L, 1);
   return 1;
 }
 
-static int globals_newindex(lua_State *L) {
-  rl_state *S = rl_self(L);
+/* Only the globals are written to before all is open. */
+static int demand_newindex(lua_State *L) {
+  rl_state *S = rl_state_of(L);
   const library *l;
   if (S->lazy && reach_of(L, 2, &l) != NONE) open_library(L, S, ALL, NULL);
   lua_settop(L, 3);
@@ -169,7 +182,7 @@ static int globals_newindex(lua_State *L) {
 }
 
 static void open_strings(lua_State *L) {
-  open_library(L, rl_self(L), ALONE, find_alone(LUA_STRLIBNAME));
+  open_library(L, rl_state_of(L), ALONE, find_alone(LUA_STRLIBNAME));
 }
 
 static int string_index(lua_State *L) {
@@ -213,23 +226,25 @@ static const luaL_Reg string_events[] = {{"__index", string_index}, {"__add", st
                                          {"__div", string_div},     {"__idiv", string_idiv},
                                          {"__unm", string_unm},     {NULL, NULL}};
 
-static const luaL_Reg globals_events[] = {
-    {"__index", globals_index}, {"__newindex", globals_newindex}, {NULL, NULL}};
+static const luaL_Reg demand_events[] = {
+    {"__index", demand_index}, {"__newindex", demand_newindex}, {NULL, NULL}};
+
+void rl_library_push_demand(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &demand_key);
+}
 
 void rl_library_prepare(lua_State *L) {
-  rl_state *S = rl_state_of(L);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushliteral(L, "");
   lua_createtable(L, 0, (int)(sizeof string_events / sizeof string_events[0]) - 1);
-  rl_setfuncs(L, S, string_events);
+  luaL_setfuncs(L, string_events, 0);
   lua_setmetatable(L, -2);
-  lua_pop(L, 2);
+  lua_pop(L, 1);
   lua_createtable(L, 0, 2);
-  rl_setfuncs(L, S, globals_events);
+  luaL_setfuncs(L, demand_events, 0);
   lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &lazy_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &demand_key);
   set_globals_metatable(L);
-  S->lazy = true;
+  rl_state_of(L)->lazy = true;
 }
 
 bool rl_library_push_own(lua_State *L, const char *name) {

@@ -150,6 +150,7 @@ static atomic_uint closed;
 enum { TRIM_AFTER = 1000 };
 
 static void trim(void) {
+  rl_slot_trim();
 #ifdef __GLIBC__
   unsigned n = atomic_load_explicit(&closed, memory_order_relaxed);
   if (n < TRIM_AFTER || !atomic_compare_exchange_strong(&closed, &n, 0)) return;
@@ -170,7 +171,6 @@ static void attach(lua_State *L, rl_state *S) {
   lua_pushlightuserdata(L, S);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   rl_handle_open(L);
-  rl_transfer_open(L);
 }
 
 rl_state *rl_state_of(lua_State *L) {
@@ -269,8 +269,7 @@ static int prepare(lua_State *L) {
   rl_state *S = lua_touserdata(L, 1);
   attach(L, S);
   rl_library_prepare(L);
-  lua_pushlightuserdata(L, S);
-  lua_pushcclosure(L, rl_task_main, 1);
+  lua_pushcfunction(L, rl_task_main);
   return 1;
 }
 

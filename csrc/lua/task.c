@@ -64,8 +64,15 @@ static void note_global(lua_State *L, rl_state *S) {
   lua_replace(L, 1);
 }
 
+/* The state of a task: these functions need no upvalue, nor any room on the stack, to find it. */
+static rl_state *of_task(lua_State *L) {
+  void *S;
+  lua_getallocf(L, &S);
+  return S;
+}
+
 static int on_error(lua_State *L) {
-  rl_state *S = rl_self(L);
+  rl_state *S = of_task(L);
   lua_settop(L, 1);
   if (lua_type(L, 1) == LUA_TSTRING) note_global(L, S);
   luaL_traceback(L, L, NULL, 1);
@@ -83,7 +90,7 @@ static int body_done(lua_State *L, int status, lua_KContext ctx) {
 
 /* Decodes the call and makes it. */
 static int body(lua_State *L) {
-  rl_state *S = rl_self(L);
+  rl_state *S = of_task(L);
   int n = rl_receive(L, S, &S->task->call);
   if (lua_type(L, 1) == LUA_TSTRING) {
     lua_getglobal(L, "require");
@@ -100,16 +107,13 @@ static int body(lua_State *L) {
 /* The handler stays below the results or the error: there may be no room to push anything. */
 static int main_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
-  rl_self(L)->succeeded = status == LUA_OK || status == LUA_YIELD;
+  of_task(L)->succeeded = status == LUA_OK || status == LUA_YIELD;
   return lua_gettop(L);
 }
 
 int rl_task_main(lua_State *L) {
-  rl_state *S = rl_self(L);
-  lua_pushlightuserdata(L, S);
-  lua_pushcclosure(L, on_error, 1);
-  lua_pushlightuserdata(L, S);
-  lua_pushcclosure(L, body, 1);
+  lua_pushcfunction(L, on_error);
+  lua_pushcfunction(L, body);
   return main_done(L, lua_pcallk(L, 0, LUA_MULTRET, 1, 0, main_done), 0);
 }
 

@@ -61,9 +61,25 @@ enum { IDLE_ROOM = 1 << 20 }; /* an idle encoder keeps no larger buffer */
 static const char state_key = 0;
 const char rl_root_result[] = "result", rl_root_call[] = "argument";
 
+static void drop(transfer *T);
+
+static int transfer_gc(lua_State *L) {
+  drop(lua_touserdata(L, 1));
+  return 0;
+}
+
 transfer *rl_transfer_push(lua_State *L) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
-  return lua_touserdata(L, -1);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TUSERDATA) return lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  transfer *T = lua_newuserdatauv(L, sizeof *T, UV_COUNT);
+  memset(T, 0, sizeof *T);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, transfer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+  return T;
 }
 
 /* encoders */
@@ -288,13 +304,8 @@ static void drop(transfer *T) {
   T->nnotable = T->notable_room = 0;
 }
 
-static int transfer_gc(lua_State *L) {
-  drop(lua_touserdata(L, 1));
-  return 0;
-}
-
 void rl_transfer_close(lua_State *L) {
-  drop(rl_transfer_push(L));
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TUSERDATA) drop(lua_touserdata(L, -1));
   lua_pop(L, 1);
 }
 
@@ -308,14 +319,4 @@ void rl_transfer_table(lua_State *L, int tidx, int uv) {
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, tidx, uv);
-}
-
-void rl_transfer_open(lua_State *L) {
-  transfer *T = lua_newuserdatauv(L, sizeof *T, UV_COUNT);
-  memset(T, 0, sizeof *T);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, transfer_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 }

@@ -38,8 +38,6 @@ void rl_encode_call(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
    memory, a `require` or a rebuilding function that fails). */
 int rl_decode(lua_State *L, rl_state *S, const rl_msg *m);
 
-/* Prepares a state for transfer (called once, before any of the above). */
-void rl_transfer_open(lua_State *L);
 /* Frees what lies outside of a state that is dropped without lua_close. */
 void rl_transfer_close(lua_State *L);
 /* Notes the state's `require`, for modules that go by name. */

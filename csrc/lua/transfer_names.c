@@ -213,7 +213,8 @@ static void forget_tables(lua_State *L, int tidx) {
 void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway) {
   luaL_checkstack(L, 16, NULL);
   int top = lua_gettop(L), loaded = top + 1;
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX,
+                   LUA_LOADED_TABLE); /* a state without libraries has none yet */
   uintptr_t signature = signature_of(L, loaded);
   if (anyway || signature != T->signature) {
     forget_tables(L, tidx);
