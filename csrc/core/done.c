@@ -70,6 +70,7 @@ void rl_done_init(rl_done *d, rl_kind kind, void (*destroy)(rl_object *)) {
   d->watchers.first = d->watchers.last = NULL;
   atomic_init(&d->fired, false);
   d->why = RL_CANCELED;
+  d->timed = false;
   d->cause.tag = d->timeout_cause.tag = d->values.tag = RL_MSG_NONE;
   d->parent = d->values_from = NULL;
   d->up.queue = NULL;
@@ -83,7 +84,7 @@ void rl_done_init(rl_done *d, rl_kind kind, void (*destroy)(rl_object *)) {
 
 void rl_done_clear(rl_done *d) {
   d->inputs->withdraw(d);
-  rl_timer_unset(&d->timer);
+  if (d->timed) rl_timer_unset(&d->timer);
   rl_assert(d->watchers.first == NULL, "a destroyed done is still watched");
   rl_msg_drop(&d->cause);
   rl_msg_drop(&d->timeout_cause);
@@ -115,10 +116,10 @@ rl_done *rl_done_make(rl_done *parent) {
 }
 
 bool rl_done_start(rl_done *d, double own) {
-  bool armed = own < d->deadline;
-  if (armed) d->deadline = own;
+  d->timed = own < d->deadline;
+  if (d->timed) d->deadline = own;
   d->inputs->start(d);
-  if (!armed || rl_done_fired(d)) return true;
+  if (!d->timed || rl_done_fired(d)) return true;
   if (own <= rl_now()) return rl_done_poll(d), true;
   bool ok = rl_timer_set(&d->timer, own);
   if (rl_done_fired(d)) rl_timer_unset(&d->timer); /* meanwhile, by an input */
@@ -137,7 +138,7 @@ void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws) {
     if (rl_waiter_claim(w, RL_FIRED, n)) rl_wakes_add(ws, w);
   }
   rl_lock_leave(&d->src.lock);
-  rl_timer_unset(&d->timer);
+  if (d->timed) rl_timer_unset(&d->timer);
   d->inputs->withdraw(d);
 }
 

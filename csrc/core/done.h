@@ -26,12 +26,13 @@ struct rl_done {
   rl_queue watchers; /* src.lock */
   atomic_bool fired; /* set under src.lock, after why and cause */
   uint8_t why;       /* an rl_why; immutable once fired */
+  bool timed;        /* has a deadline of its own; immutable once started */
   rl_msg cause;      /* immutable once fired; empty: the error itself */
   rl_waiter self;
   rl_done *parent;              /* counted; immutable; NULL: none, or other inputs */
   rl_node up;                   /* in the parent's watchers */
   const rl_done_inputs *inputs; /* immutable */
-  rl_timer timer;               /* its own deadline */
+  rl_timer timer;               /* for that */
   double deadline;              /* the earliest on the path; immutable after make */
   rl_msg timeout_cause;         /* given to the cause when the deadline fires; the claimer's */
   rl_msg values;                /* immutable after make */

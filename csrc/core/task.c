@@ -111,8 +111,9 @@ void rl_task_end(rl_task *t, bool failed) {
   rl_done_fire(&t->end, RL_CANCELED, NULL);
   rl_release(&t->end.src.obj);
   atomic_fetch_sub_explicit(&p->live, 1, memory_order_release);
+  if (!atomic_load_explicit(&p->over, memory_order_relaxed)) return;
   atomic_fetch_add_explicit(&p->bell, 1, memory_order_release);
-  if (atomic_load_explicit(&p->over, memory_order_relaxed)) rl_futex_wake(&p->bell, 1);
+  rl_futex_wake(&p->bell, 1);
 }
 
 bool rl_task_ended(rl_task *t) {

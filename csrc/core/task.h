@@ -24,8 +24,8 @@ typedef struct rl_program {
   rl_lock lock; /* first and the tasks' links */
   rl_task *first;
   atomic_uint live;        /* tasks that have not ended */
-  atomic_uint bell;        /* changes when a task ends */
   atomic_bool over;        /* its runtime is ending: nothing is started any more */
+  atomic_uint bell;        /* changes when a task ends after that */
   atomic_bool ended;       /* somebody ends it, or has */
   atomic_uint leaving;     /* tasks that are in os.exit */
   atomic_uint untaken;     /* errors reported because nobody took them */

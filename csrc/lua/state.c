@@ -344,7 +344,7 @@ bool rl_state_begin(rl_state *S) {
 
 /* Without finalizers but those of our handles there is nothing for Lua to do. */
 static void drop_lua(rl_state *S) {
-  rl_transfer_close(S->L);
+  rl_transfer_close(S->transfer);
   while (S->holder.first) rl_unhold(&S->holder, S->holder.first);
 }
 

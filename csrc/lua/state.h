@@ -15,25 +15,26 @@ struct rl_state {
   lua_State *L;     /* its main thread */
   rl_task *task;    /* NULL: a main program */
   rl_program *program;
-  rl_wait wait;              /* the one wait this state can be in */
-  lua_State *running;        /* the coroutine our `resume` runs, or L */
-  bool parkable;             /* everything below `running` can yield */
-  bool parking;              /* the yield under way parks the task */
-  bool requeue;              /* the yield under way only gives up the turn */
-  bool over;                 /* a main program whose runtime has ended */
-  bool closing;              /* a task's, in lua_close */
-  rl_late *late;             /* what was held by handles made since */
-  bool unwound;              /* a wait was ended by the program's end */
-  bool succeeded;            /* a task's body has returned */
-  int nowait;                /* > 0: inside a function that must not wait */
-  rl_blob *paths;            /* package.path and package.cpath, each with its zero */
-  rl_blob *globals;          /* names of the starter's globals beyond the usual ones, or NULL */
-  rl_blob *own_globals;      /* the same of this state, made when it starts a task */
-  unsigned nglobals;         /* how many globals there were then */
-  size_t memory, memory_cap; /* bytes in use and allowed; the cap is 0 without one */
-  rl_arena arena;            /* a task's blocks */
-  bool lazy;                 /* not all libraries are open: see library */
-  bool has_finalizers;       /* what must run when it is closed, other than those of our handles */
+  rl_wait wait;                 /* the one wait this state can be in */
+  lua_State *running;           /* the coroutine our `resume` runs, or L */
+  bool parkable;                /* everything below `running` can yield */
+  bool parking;                 /* the yield under way parks the task */
+  bool requeue;                 /* the yield under way only gives up the turn */
+  bool over;                    /* a main program whose runtime has ended */
+  bool closing;                 /* a task's, in lua_close */
+  rl_late *late;                /* what was held by handles made since */
+  struct rl_transfer *transfer; /* NULL: nothing was encoded yet */
+  bool unwound;                 /* a wait was ended by the program's end */
+  bool succeeded;               /* a task's body has returned */
+  int nowait;                   /* > 0: inside a function that must not wait */
+  rl_blob *paths;               /* package.path and package.cpath, each with its zero */
+  rl_blob *globals;             /* names of the starter's globals beyond the usual ones, or NULL */
+  rl_blob *own_globals;         /* the same of this state, made when it starts a task */
+  unsigned nglobals;            /* how many globals there were then */
+  size_t memory, memory_cap;    /* bytes in use and allowed; the cap is 0 without one */
+  rl_arena arena;               /* a task's blocks */
+  bool lazy;                    /* not all libraries are open: see library */
+  bool has_finalizers; /* what must run when it is closed, other than those of our handles */
 };
 
 /* The state of a running C function of ours. */

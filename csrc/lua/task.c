@@ -172,7 +172,10 @@ static bool settle(lua_State *L, rl_state *S, int status) {
     S->task->complaint = strdup("not enough memory");
     return true;
   }
-  if (status == LUA_OK && S->succeeded && call_with(L, S, encode_results, 2)) return false;
+  if (status == LUA_OK && S->succeeded &&
+      (rl_encode_small_results(L, 2, lua_gettop(L) - 1, &S->task->outcome) ||
+       call_with(L, S, encode_results, 2)))
+    return false;
   fail_with(L, S);
   return true;
 }

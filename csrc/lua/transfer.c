@@ -39,6 +39,7 @@ The bytes of a message are described in [the transfer format](../transfer-format
 #include "lua/transfer_impl.h"
 
 #include "core/lock.h"
+#include "lua/state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ transfer *rl_transfer_push(lua_State *L) {
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+  rl_state_of(L)->transfer = T;
   return T;
 }
 
@@ -252,12 +254,18 @@ void rl_encode(lua_State *L, rl_state *S, int idx, const char *root, rl_msg *out
   if (!encode_inline(L, idx, out)) encode_values(L, S, lua_absindex(L, idx), 1, root, out);
 }
 
-void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out) {
-  first = lua_absindex(L, first);
-  if (n == 0)
+bool rl_encode_small_results(lua_State *L, int first, int n, rl_msg *out) {
+  if (n == 0) {
     out->tag = IN_VOID;
-  else if (n > 1 || !encode_inline(L, first, out))
-    encode_values(L, S, first, n, rl_root_result, out);
+    return true;
+  }
+  bool small = lua_type(L, first) != LUA_TSTRING || lua_rawlen(L, first) <= RL_MSG_ROOM;
+  return n == 1 && small && encode_inline(L, first, out);
+}
+
+void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out) {
+  if (n != 1 || !encode_inline(L, first, out))
+    encode_values(L, S, lua_absindex(L, first), n, rl_root_result, out);
 }
 
 void rl_encode_call(lua_State *L, rl_state *S, int first, int n, rl_msg *out) {
@@ -304,9 +312,8 @@ static void drop(transfer *T) {
   T->nnotable = T->notable_room = 0;
 }
 
-void rl_transfer_close(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TUSERDATA) drop(lua_touserdata(L, -1));
-  lua_pop(L, 1);
+void rl_transfer_close(transfer *T) {
+  if (T) drop(T);
 }
 
 void rl_transfer_table(lua_State *L, int tidx, int uv) {

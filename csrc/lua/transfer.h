@@ -8,6 +8,8 @@
 #include "core/msg.h"
 #include "lua/handle.h"
 
+typedef struct rl_transfer rl_transfer; /* what a state keeps for it */
+
 /* Encodes the value at `idx` into the empty message `out`. Raises, with `out` still empty and
    nothing held, when it cannot cross: "cannot send coroutine at value.jobs[3].co"; `root` is how
    the path starts: "value", "cause", "error", "values", "reason". */
@@ -27,7 +29,9 @@ static inline bool rl_decode_integer(lua_State *L, const rl_msg *m) {
   return m->tag == RL_MSG_INTEGER;
 }
 
-/* Encodes the `n` values from `first` on as one message. The paths start with "result 1" and so on. */
+/* Encodes the `n` values from `first` on as one message. The paths start with "result 1" and so on. The first
+   function does what takes no memory, so it raises nothing; false: the second one has to. */
+bool rl_encode_small_results(lua_State *L, int first, int n, rl_msg *out);
 void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
 
 /* Encodes a function (or module name) at `first` and the n-1 arguments behind it, as one message. The
@@ -39,7 +43,7 @@ void rl_encode_call(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
 int rl_decode(lua_State *L, rl_state *S, const rl_msg *m);
 
 /* Frees what lies outside of a state that is dropped without lua_close. */
-void rl_transfer_close(lua_State *L);
+void rl_transfer_close(rl_transfer *T);
 /* Notes the state's `require`, for modules that go by name. */
 void rl_names_open(lua_State *L);
 

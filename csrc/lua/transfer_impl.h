@@ -73,7 +73,7 @@ typedef struct put_off {
 } put_off;
 
 typedef struct encoder encoder;
-typedef struct transfer transfer;
+typedef rl_transfer transfer;
 
 struct encoder {
   lua_State *L;
@@ -100,8 +100,8 @@ struct encoder {
   memo memo;
 };
 
-struct transfer {  /* what a state keeps; a userdata with the uservalues below */
-  encoder *active; /* newest first */
+struct rl_transfer { /* what a state keeps; a userdata with the uservalues below */
+  encoder *active;   /* newest first */
   encoder *idle;
   bool closed;
   bool refused;         /* the error on its way is "cannot send" */
