@@ -311,12 +311,14 @@ describe("a channel", function()
 
   it("refuses what cannot stand for a done, and sends nothing", function()
     local ch = rille.chan(1)
-    local _, cancel = rille.done()
-    for _, bad in ipairs { "text", {}, true, print, cancel, rille.chan():sender(), 0 / 0 } do
+    local done, cancel = rille.done()
+    local stop, sender = done:after(print), rille.chan():sender()
+    for _, bad in ipairs { "text", {}, true, print, cancel, stop, sender, 0 / 0 } do
       raises("#3", ch.send, ch, 1, bad)
       raises("#2", ch.recv, ch, bad)
       raises("#2", ch.iter, ch, bad)
     end
+    stop()
     assert.equal(0, #ch)
   end)
 

@@ -125,10 +125,12 @@ for name, select_ in pairs(forms) do
     end)
 
     it("refuses what is no case, by its place", function()
-      local _, cancel = rille.done()
-      for _, bad in ipairs { "text", true, {}, print, cancel, rille.chan():sender(), 0 / 0 } do
+      local done, cancel = rille.done()
+      local stop, sender = done:after(print), rille.chan():sender()
+      for _, bad in ipairs { "text", true, {}, print, cancel, stop, sender, 0 / 0 } do
         raises("bad case 2", select_, rille.never, bad)
       end
+      stop()
     end)
 
     it("does nothing at all when a case is bad", function()

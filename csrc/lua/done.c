@@ -40,13 +40,6 @@ static rl_done *check(lua_State *L, rl_state **S) {
   return (rl_done *)rl_handle_check(L, S, 1, RL_H_DONE);
 }
 
-/* What stands for a done at `idx`, as a core source; NULL for a number or nothing. */
-static rl_source *source_at(lua_State *L, int idx) {
-  rl_handle *h = rl_handle_test(L, idx);
-  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) return NULL;
-  return (rl_source *)h->edge.ref.to;
-}
-
 static int no_memory(lua_State *L) {
   return luaL_error(L, "not enough memory");
 }
@@ -154,7 +147,7 @@ static int rille_done(lua_State *L) {
   rl_source *parent = NULL;
   if (opts != 1 && lua_type(L, 1) == LUA_TNUMBER)
     earliest(&o, rl_deadline_at(L, 1));
-  else if (opts != 1 && !lua_isnil(L, 1) && !(parent = source_at(L, 1)))
+  else if (opts != 1 && !lua_isnil(L, 1) && !(parent = rl_wait_source(L, 1)))
     return rl_type_error(L, 1, "parent (done, channel, task, timer or number) or options");
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = make_below(parent ? parent : &S->program->background->src);
@@ -370,7 +363,7 @@ static int done_detached(lua_State *L) {
 
 static void check_inputs(lua_State *L, int n) {
   for (int i = 1; i <= n; i++)
-    if (lua_toboolean(L, i) && lua_type(L, i) != LUA_TNUMBER && !source_at(L, i))
+    if (lua_toboolean(L, i) && lua_type(L, i) != LUA_TNUMBER && !rl_wait_source(L, i))
       rl_type_error(L, i, "done, channel, task, timer or number");
     else if (lua_type(L, i) == LUA_TNUMBER)
       rl_deadline_at(L, i);
@@ -396,7 +389,7 @@ typedef struct maker {
 static void inherit_values(lua_State *L, rl_done *d, int n) {
   for (int i = 1; i <= n && !d->values_from; i++)
     if (rl_handle_as(L, i, RL_H_DONE)) {
-      d->values_from = (rl_done *)source_at(L, i);
+      d->values_from = (rl_done *)rl_wait_source(L, i);
       rl_retain(&d->values_from->src.obj);
     }
 }
@@ -411,7 +404,7 @@ static int combine(lua_State *L, const maker *m) {
   rl_done *d = m->make((unsigned)n);
   if (!d) return no_memory(L);
   rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
-  for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, source_at(L, i));
+  for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, rl_wait_source(L, i));
   inherit_values(L, d, n);
   rl_done_start(d, INFINITY);
   return 1;

@@ -59,22 +59,17 @@ static void add_timeout(lua_State *L, rl_wait *W, int idx, int key) {
   rl_wait_add(W, RL_CASE_NEVER, NULL);
 }
 
-static void add_handle(rl_wait *W, rl_object *o) {
-  rl_wait_add(W, o->kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, (rl_source *)o);
-}
-
 /* Adds the value at `idx` as the next case; the key at `key` is named in errors. */
 static void add_case(lua_State *L, rl_state *S, int idx, int key) {
   rl_wait *W = &S->wait;
-  rl_handle *h;
+  rl_source *on;
   rl_sending *s;
   if (!lua_toboolean(L, idx)) {
     rl_wait_add(W, RL_CASE_NEVER, NULL);
   } else if (lua_type(L, idx) == LUA_TNUMBER) {
     add_timeout(L, W, idx, key);
-  } else if ((h = rl_handle_test(L, idx)) != NULL && h->type != RL_H_CANCEL &&
-             h->type != RL_H_SENDER) {
-    add_handle(W, h->edge.ref.to);
+  } else if ((on = rl_wait_source(L, idx)) != NULL) {
+    rl_wait_watch(W, on);
   } else if ((s = rl_sending_test(L, idx)) != NULL) {
     rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->edge.ref.to);
     c->op = RL_CASE_NEVER; /* until all cases are known to be good: then the message is shared */

@@ -43,6 +43,12 @@ double rl_deadline_at(lua_State *L, int idx) {
   return s <= 0 ? 0 : rl_now() + s;
 }
 
+rl_source *rl_wait_source(lua_State *L, int idx) {
+  rl_handle *h = rl_handle_test(L, idx);
+  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER || h->type == RL_H_STOP) return NULL;
+  return (rl_source *)h->edge.ref.to;
+}
+
 static int guard_error(lua_State *L, int idx) {
   if (rl_handle_as(L, idx, RL_H_CANCEL))
     return luaL_argerror(L, idx,
@@ -57,10 +63,9 @@ void rl_wait_guard(lua_State *L, rl_state *S, int idx) {
     W->deadline = rl_deadline_at(L, idx);
     return;
   }
-  rl_handle *h = rl_handle_test(L, idx);
-  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER) guard_error(L, idx);
-  rl_object *o = h->edge.ref.to;
-  rl_wait_add(W, o->kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, (rl_source *)o);
+  rl_source *on = rl_wait_source(L, idx);
+  if (!on) guard_error(L, idx);
+  rl_wait_watch(W, on);
   W->guarded = true;
 }
 

@@ -50,6 +50,8 @@ static inline rl_wait *rl_wait_begin(rl_wait *W, const char *op) {
   return W;
 }
 
+/* What stands at `idx` that can be waited on, a channel to receive from, timer, done or task; else NULL. */
+rl_source *rl_wait_source(lua_State *L, int idx);
 /* The optional `done` at `idx`: a done, channel, task, timer or number. Raises on others. It becomes
    case 0, or the deadline. */
 void rl_wait_guard(lua_State *L, rl_state *S, int idx);
@@ -57,6 +59,10 @@ static inline rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on) {
   rl_case *c = &W->cases[W->n++];
   rl_case_set(c, op, on);
   return c;
+}
+/* Adds the case that is ready when `on` fires, ends or delivers. */
+static inline void rl_wait_watch(rl_wait *W, rl_source *on) {
+  rl_wait_add(W, on->obj.kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, on);
 }
 int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish);
 /* What goes on after a wait that has parked; W->finish is set. */
