@@ -710,6 +710,7 @@ describe("a finalizer #exec", function()
     "timer:reset(1)", "timer:recv()", "rille.chan(1):send(2)", "rille.stats()", "rille.self()",
     "rille.now()", "rille.notify 'USR1'", "rille.background:wait(0)", "rille.defer(print)",
     "return ch == done", "view:recv()", "view:try_recv()", "stop()",
+    "step()", "rille.try_select(case)",
   }
   local setup = [[
     local ch, timer = rille.chan(2), rille.timer(60)
@@ -717,6 +718,7 @@ describe("a finalizer #exec", function()
     local task = rille.go(function() rille.never:recv() end)
     local done, cancel = rille.done { timeout = 60, values = { x = 1 } }
     local stop = done:after(print)
+    local step, case = ch:iter(timer), ch:sending {}
     local uses = {
   ]]
   for _, use in ipairs(uses) do setup = setup .. "function() " .. use .. " end,\n" end
@@ -760,6 +762,17 @@ describe("a finalizer #exec", function()
       end):await()
     ]], { env = "RILLE_LEAKS=ignore" }))
     assert.matches("used all\n", result.err)
+  end)
+
+  it("older than the handles may use them without a crash, in a task or not", function()
+    local body = [[
+      local use
+      first = setmetatable({}, { __gc = function() use() end })
+    ]] .. setup .. "use = use_all\n"
+    for _, script in ipairs { body, "rille.go(function() " .. body .. " end):await()" } do
+      local result = ended(0, proc.run(script, { env = "RILLE_LEAKS=ignore " .. LATE_LEAKS }))
+      assert.matches("used all\n", result.err)
+    end
   end)
 
   it("after the end of the runtime gets errors, as operations on handles raise", function()

@@ -199,17 +199,17 @@ static int chan_call(lua_State *L) {
 }
 
 static int iter_step(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_chan *c = (rl_chan *)rl_handle_test(L, lua_upvalueindex(2))->edge.ref.to;
-  rl_handle_alive(L, S);
-  rl_wait *W = rl_wait_begin(&S->wait, "recv");
   lua_settop(L, 0);
-  lua_pushvalue(L, lua_upvalueindex(3));
-  if (lua_type(L, 1) == LUA_TNUMBER)
-    W->deadline = lua_tonumber(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, lua_upvalueindex(2));
+  rl_handle *h = check(L, 1, RL_MAY_RECV); /* in a finalizer it may have gone before the iterator */
+  rl_state *S = h->state;
+  rl_wait *W = rl_wait_begin(&S->wait, "recv");
+  if (lua_type(L, 2) == LUA_TNUMBER)
+    W->deadline = lua_tonumber(L, 2);
   else
-    rl_wait_guard(L, S, 1);
-  rl_wait_add(W, RL_CASE_RECV, &c->src);
+    rl_wait_guard(L, S, 2);
+  rl_wait_add(W, RL_CASE_RECV, (rl_source *)h->edge.ref.to);
   return rl_wait_for(L, S, recv_finish);
 }
 
@@ -232,9 +232,7 @@ static int chan_iter(lua_State *L) {
     lua_pushnumber(L, S->wait.deadline);
     lua_replace(L, 2);
   }
-  lua_pushlightuserdata(L, S);
-  lua_insert(L, 1);
-  lua_pushcclosure(L, iter_step, 3);
+  lua_pushcclosure(L, iter_step, 2);
   return 1;
 }
 

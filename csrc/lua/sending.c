@@ -34,5 +34,6 @@ void rl_sending_fill(rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m) {
 }
 
 rl_sending *rl_sending_test(lua_State *L, int idx) {
-  return luaL_testudata(L, idx, type_name);
+  rl_sending *s = luaL_testudata(L, idx, type_name);
+  return s && s->edge.ref.to ? s : NULL;
 }
