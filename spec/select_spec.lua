@@ -249,6 +249,40 @@ describe("rille.select", function()
     assert.equal(3, (rille.select(ch, ch:sending(1), 0.005)))
   end)
 
+  it("stays what it is when a finalizer uses channels meanwhile", function()
+    rille.go(function()
+      local cases, spare, finalized = {}, rille.chan(), 0
+      local litter = { __gc = function() finalized = finalized + 1 spare:try_recv() end }
+      for i = 1, 50 do cases[i] = rille.chan(1) end
+      collectgarbage "generational"
+      while finalized < 1000 do
+        setmetatable({}, litter)
+        cases[50]:send "v"
+        local i, v = rille.select(table.unpack(cases))
+        assert(i == 50 and v == "v")
+      end
+    end):await(BOUND)
+  end)
+
+  it("is not changed by what a finalizer does to its table", function()
+    rille.go(function()
+      local ready, finalized = rille.chan(1), 0
+      local cases = { ready = ready, one = false, two = false, three = false }
+      local mt = { __gc = function()
+        finalized = finalized + 1
+        cases["new" .. finalized] = rille.never
+        cases["new" .. finalized - 20] = nil
+      end }
+      collectgarbage "generational"
+      while finalized < 1000 do
+        setmetatable({}, mt)
+        ready:send "v"
+        local name, v = rille.select(cases)
+        assert(name == "ready" and v == "v")
+      end
+    end):await(BOUND)
+  end)
+
   it("meets another select", function()
     local ch, other = rille.chan(), rille.chan()
     local task = rille.go(function() return rille.select(ch:sending "v", other) end)

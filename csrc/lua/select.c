@@ -41,41 +41,62 @@ static void no_case(lua_State *L, int idx, const char *where) {
   luaL_error(L, "bad case %s to 'select' (%s expected, got %s)", where, what, got);
 }
 
-static const char *where_is(lua_State *L, int key) {
-  if (lua_type(L, key) == LUA_TSTRING) return lua_pushfstring(L, "'%s'", lua_tostring(L, key));
-  return luaL_tolstring(L, key, NULL);
+/* The cases lie on the stack: by position from 1 on; by name as pairs of key and value above the table, so that
+   they stay what they were, whatever becomes of the table during the wait. */
+static int value_at(const rl_wait *W, unsigned i) {
+  return W->named ? (int)(2 * i) + 3 : (int)i + 1;
 }
 
-static void add_timeout(lua_State *L, rl_wait *W, int idx, int key) {
-  double s = lua_tonumber(L, idx);
+static void push_key(lua_State *L, const rl_wait *W, unsigned i) {
+  if (W->named)
+    lua_pushvalue(L, value_at(W, i) - 1);
+  else
+    lua_pushinteger(L, (lua_Integer)i + 1);
+}
+
+static const char *where_is(lua_State *L, const rl_wait *W, unsigned i) {
+  push_key(L, W, i);
+  if (lua_type(L, -1) == LUA_TSTRING) return lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
+  return luaL_tolstring(L, -1, NULL);
+}
+
+static void add_timeout(lua_State *L, rl_wait *W, unsigned i) {
+  double s = lua_tonumber(L, value_at(W, i));
   if (isnan(s))
     luaL_error(L, "bad case %s to 'select' (number of seconds expected, got nan)",
-               where_is(L, key));
+               where_is(L, W, i));
   double at = s <= 0 ? 0 : rl_now() + s;
   if (at < W->deadline) {
     W->deadline = at;
-    W->timeout = W->n;
+    W->timeout = i;
   }
   rl_wait_add(W, RL_CASE_NEVER, NULL);
 }
 
-/* Adds the value at `idx` as the next case; the key at `key` is named in errors. */
-static void add_case(lua_State *L, rl_state *S, int idx, int key) {
-  rl_wait *W = &S->wait;
+static void add_case(lua_State *L, rl_wait *W, unsigned i) {
+  int idx = value_at(W, i);
   rl_source *on;
   rl_sending *s;
   if (!lua_toboolean(L, idx)) {
     rl_wait_add(W, RL_CASE_NEVER, NULL);
   } else if (lua_type(L, idx) == LUA_TNUMBER) {
-    add_timeout(L, W, idx, key);
+    add_timeout(L, W, i);
   } else if ((on = rl_wait_source(L, idx)) != NULL) {
     rl_wait_watch(W, on);
   } else if ((s = rl_sending_test(L, idx)) != NULL) {
     rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->edge.ref.to);
     c->op = RL_CASE_NEVER; /* until all cases are known to be good: then the message is shared */
   } else {
-    no_case(L, idx, where_is(L, key));
+    no_case(L, idx, where_is(L, W, i));
   }
+}
+
+/* The send cases get their messages last, when nothing can raise any more. */
+static void arm_send(lua_State *L, rl_wait *W, unsigned i) {
+  rl_sending *s = rl_sending_test(L, value_at(W, i));
+  if (!s) return;
+  W->cases[i].op = RL_CASE_SEND;
+  rl_msg_share(&W->cases[i].msg, &s->msg);
 }
 
 static bool is_named(lua_State *L) {
@@ -87,58 +108,11 @@ static bool is_named(lua_State *L) {
   return one;
 }
 
-static unsigned count_cases(lua_State *L, bool named) {
-  if (!named) return (unsigned)lua_gettop(L);
-  unsigned n = 0;
-  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) n++;
-  return n;
-}
-
-/* The send cases get their messages last, when nothing can raise any more. */
-static void arm_send(lua_State *L, rl_case *c, int idx) {
-  rl_sending *s = rl_sending_test(L, idx);
-  if (!s) return;
-  c->op = RL_CASE_SEND;
-  rl_msg_share(&c->msg, &s->msg);
-}
-
-static void take_room(lua_State *L, rl_wait *W, unsigned n) {
-  if (n > sizeof W->inl / sizeof W->inl[0]) W->cases = lua_newuserdatauv(L, n * sizeof(rl_case), 0);
-}
-
-static void take_named(lua_State *L, rl_wait *W, rl_state *S) {
-  take_room(L, W, count_cases(L, true));
-  lua_settop(L, 2); /* the table, and what keeps the cases */
-  for (lua_pushnil(L); lua_next(L, 1); lua_settop(L, 3)) add_case(L, S, 4, 3);
-  unsigned i = 0;
-  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) arm_send(L, &W->cases[i++], 4);
-}
-
-static void take_positions(lua_State *L, rl_wait *W, rl_state *S) {
-  int n = lua_gettop(L);
-  luaL_checkstack(L, 8, "too many cases");
-  take_room(L, W, (unsigned)n);
-  int top = lua_gettop(L);
-  for (int i = 1; i <= n; i++) {
-    lua_pushinteger(L, i);
-    add_case(L, S, i, top + 1);
-    lua_settop(L, top);
-  }
-  for (int i = 1; i <= n; i++) arm_send(L, &W->cases[i - 1], i);
-}
-
-static void push_key(lua_State *L, rl_wait *W, unsigned won) {
-  if (!W->named) {
-    lua_pushinteger(L, (lua_Integer)won + 1);
-    return;
-  }
-  unsigned i = 0;
-  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
-    if (i++ == won) {
-      lua_pop(L, 1);
-      return;
-    }
-  rl_broken(__FILE__, __LINE__, "the chosen case is not in the table");
+/* Lays the cases of the table above it; returns how many they are. */
+static unsigned unpack(lua_State *L) {
+  for (lua_pushnil(L); lua_next(L, 1); lua_pushvalue(L, -2))
+    luaL_checkstack(L, 4, "too many cases");
+  return (unsigned)(lua_gettop(L) - 1) / 2;
 }
 
 static int push_watched(lua_State *L, rl_state *S, rl_case *c) {
@@ -175,16 +149,21 @@ static int select_finish(lua_State *L, rl_state *S, rl_status st) {
 }
 
 static void take_cases(lua_State *L, rl_state *S, rl_choice choice) {
+  rl_wait *W = &S->wait;
   bool named = is_named(L);
   if (named && choice == RL_ORDERED) luaL_argerror(L, 1, "cases by position expected, got table");
   rl_handle_alive(L, S);
-  rl_wait *W = rl_wait_begin(&S->wait, "select");
+  unsigned n = named ? unpack(L) : (unsigned)lua_gettop(L);
+  luaL_checkstack(L, 8, "too many cases");
+  /* before the wait begins: a finalizer that this sets off may use the state's wait */
+  rl_case *room =
+      n > sizeof W->inl / sizeof W->inl[0] ? lua_newuserdatauv(L, n * sizeof *room, 0) : W->inl;
+  rl_wait_begin(W, "select");
+  W->cases = room;
   W->choice = (uint8_t)choice;
   W->named = named;
-  if (named)
-    take_named(L, W, S);
-  else
-    take_positions(L, W, S);
+  for (unsigned i = 0; i < n; i++) add_case(L, W, i);
+  for (unsigned i = 0; i < n; i++) arm_send(L, W, i);
 }
 
 /***
