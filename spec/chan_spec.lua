@@ -550,6 +550,22 @@ describe("a wait in a finalizer", function()
     assert.equal("empty", select(2, ch:try_recv()))
   end)
 
+  it("leaves the wait alone in whose end it runs", function()
+    rille.go(function()
+      local ch, stop, spare, finalized = rille.chan(), rille.chan(1), rille.chan(), 0
+      local litter = { __gc = function() finalized = finalized + 1 spare:try_recv() end }
+      collectgarbage("incremental", 50, 400, 1)
+      while finalized < 1000 do
+        setmetatable({}, litter)
+        stop:send "v"
+        local filled = {}
+        filled.up = true -- memory taken, so that the collector has to go on in the next call
+        local _, _, cause = ch:recv(stop)
+        assert(filled.up and cause == "v")
+      end
+    end):await(BOUND)
+  end)
+
   it("may do what needs no wait", function()
     local ch = rille.chan(1)
     assert.is_true(in_finalizer(function() return ch:send "from a finalizer" end))

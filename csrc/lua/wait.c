@@ -272,11 +272,16 @@ void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
     return;
   }
   bool timed = ((rl_chan *)c->node.on)->timed;
-  lua_pushstring(L, rl_why_text(timed ? RL_DEADLINE : RL_CANCELED));
-  if (st == RL_OK && !timed)
-    rl_receive(L, S, &c->msg);
-  else
+  const char *why = rl_why_text(timed ? RL_DEADLINE : RL_CANCELED);
+  if (st == RL_OK && !timed) {
+    rl_receive(L, S,
+               &c->msg); /* first: a finalizer that the text sets off may use the state's wait */
+    lua_pushstring(L, why);
+    lua_insert(L, -2);
+  } else {
+    lua_pushstring(L, why);
     lua_pushvalue(L, -1);
+  }
 }
 
 int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st) {
