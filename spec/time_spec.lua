@@ -218,6 +218,18 @@ describe("rille.tick", function()
     assert.equal("deadline exceeded", select(2, tick:recv(0.01)))
   end)
 
+  it("is reset to another period", function()
+    local tick = rille.tick(LONG)
+    local start = rille.now()
+    assert.is_true(tick:reset(0.002))
+    for i = 1, 3 do assert.is_true(tick:recv(BOUND) >= start + i * 0.002 - 1e-6) end
+    tick:reset(LONG)
+    assert.equal("deadline exceeded", select(2, tick:recv(0.01)))
+    raises("#2", tick.reset, tick, 0)
+    raises("#2", tick.reset, tick, -1)
+    assert.is_true(tick:stop())
+  end)
+
   it("refuses a period that is none", function()
     raises("#1", rille.tick, 0)
     raises("#1", rille.tick, -1)

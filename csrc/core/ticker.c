@@ -10,7 +10,7 @@
 struct rl_ticker {
   rl_chan chan;
   rl_timer timer;
-  double period; /* immutable */
+  double period; /* 0: delivers once; the channel's lock */
   rl_msg form;   /* immutable */
 };
 
@@ -62,6 +62,13 @@ rl_ticker *rl_ticker_make(double wait, double period, const rl_msg *form) {
   return NULL;
 }
 
+bool rl_ticker_repeats(rl_ticker *t) {
+  rl_lock_take(&t->chan.src.lock);
+  bool repeats = t->period > 0;
+  rl_lock_leave(&t->chan.src.lock);
+  return repeats;
+}
+
 rl_chan *rl_ticker_chan(rl_ticker *t) {
   return &t->chan;
 }
@@ -87,6 +94,7 @@ bool rl_ticker_stop(rl_ticker *t) {
 bool rl_ticker_reset(rl_ticker *t, double wait, bool *ok) {
   rl_lock_take(&t->chan.src.lock);
   bool was = halt(t);
+  if (t->period > 0) t->period = wait;
   *ok = wait == INFINITY || rl_timer_set(&t->timer, rl_now() + wait);
   rl_lock_leave(&t->chan.src.lock);
   return was;

@@ -16,7 +16,9 @@ typedef struct rl_ticker rl_ticker;
 rl_ticker *rl_ticker_make(double wait, double period, const rl_msg *form);
 rl_chan *rl_ticker_chan(rl_ticker *t);
 rl_ticker *rl_ticker_of(rl_chan *c); /* of a `timed` channel */
-/* Both: was something still to come? reset fails (*ok false) without memory. */
+bool rl_ticker_repeats(rl_ticker *t);
+/* Both: was something still to come? reset fails (*ok false) without memory; for one that repeats, `wait`
+   is the new period and above 0. */
 bool rl_ticker_stop(rl_ticker *t);
 bool rl_ticker_reset(rl_ticker *t, double wait, bool *ok);
 

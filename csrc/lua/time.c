@@ -88,11 +88,14 @@ Starts the timer anew: nothing stale is delivered.
 @function timer:reset
 @tparam number s seconds from now; for a ticker, also its period
 @treturn boolean was it running?
+@raise on what is no number, or nan; for a ticker, on what is not above 0
 */
 static int timer_reset(lua_State *L) {
   bool ok;
   rl_ticker *t = check(L);
-  bool was = rl_ticker_reset(t, seconds(L, 2), &ok);
+  double s = seconds(L, 2);
+  luaL_argcheck(L, s > 0 || !rl_ticker_repeats(t), 2, "a period above 0 expected");
+  bool was = rl_ticker_reset(t, s, &ok);
   if (!ok) return luaL_error(L, "cannot arm a timer: no memory or no thread");
   lua_pushboolean(L, was);
   return 1;
