@@ -230,6 +230,12 @@ describe("rille.tick", function()
     assert.is_true(tick:stop())
   end)
 
+  it("goes on with the smallest period", function()
+    local tick = rille.tick(5e-324)
+    for _ = 1, 3 do assert.is_number(tick:recv(BOUND)) end
+    tick:stop()
+  end)
+
   it("refuses a period that is none", function()
     raises("#1", rille.tick, 0)
     raises("#1", rille.tick, -1)

@@ -29,7 +29,7 @@ static void deliver(rl_ticker *t, rl_wakes *ws) {
   rl_chan_put(&t->chan, &m, ws); /* full or closed: dropped, it holds nothing */
   if (t->period <= 0 || t->chan.closed) return;
   double next = t->timer.when + t->period;
-  if (next <= now) next += ceil((now - next) / t->period) * t->period;
+  if (next <= now) next = now + t->period - fmod(now - next, t->period);
   rl_timer_set(&t->timer, next);
 }
 
