@@ -71,6 +71,12 @@ describe("rille.sleep", function()
     assert.same({ n = 3, nil, "canceled", "canceled" }, table.pack(rille.sleep(LONG, task)))
   end)
 
+  it("is over before a number cuts it short when it is not above 0", function()
+    assert.same({ n = 1, true }, table.pack(rille.sleep(0, 0)))
+    assert.same({ n = 1, true }, table.pack(rille.sleep(-1, 0)))
+    assert.same({ n = 1, true }, table.pack(rille.sleep(-math.huge, -1)))
+  end)
+
   it("is cut short while it sleeps", function()
     local done, cancel = rille.done()
     local task = rille.go(function() return rille.sleep(LONG, done) end)

@@ -112,7 +112,7 @@ static int sleep_finish(lua_State *L, rl_state *S, rl_status st) {
   return 1;
 }
 
-/* A done that stands as a number cuts the sleep short like any other deadline: the earlier wins. */
+/* A done that stands as a number cuts the sleep short when it is the earlier one. */
 static int limit_finish(lua_State *L, rl_state *S, rl_status st) {
   return rl_push_cut_short(L, S, st);
 }
@@ -128,7 +128,8 @@ Waits for so long.
 */
 static int rille_sleep(lua_State *L) {
   rl_state *S = rl_self(L);
-  double until = rl_now() + seconds(L, 1);
+  luaL_checktype(L, 1, LUA_TNUMBER);
+  double until = rl_deadline_at(L, 1);
   rl_handle_alive(L, S);
   rl_wait *W = rl_wait_begin(&S->wait, "sleep");
   rl_wait_guard(L, S, 2);
