@@ -77,6 +77,23 @@ describe("rille.sleep", function()
     assert.same({ n = 1, true }, table.pack(rille.sleep(-math.huge, -1)))
   end)
 
+  it("lets others run when it is not above 0 #exec", function()
+    local result = helper.run([[
+      local rille = require "rille"
+      print(rille.go(function()
+        local met = 0
+        for _ = 1, 100 do
+          local ch = rille.chan(1)
+          rille.go(function() ch:send(1) end)
+          rille.sleep(0)
+          met = met + #ch
+        end
+        return met
+      end):await(10))
+    ]], { env = { RILLE_THREADS = "1" } })
+    assert.equal("100\n", result.out)
+  end)
+
   it("is cut short while it sleeps", function()
     local done, cancel = rille.done()
     local task = rille.go(function() return rille.sleep(LONG, done) end)

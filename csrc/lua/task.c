@@ -29,7 +29,6 @@ the task's last handle goes or the program ends: it is never lost.
 
 #include "core/task.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -569,13 +568,7 @@ keeps no other from its thread for long.
 @function rille.yield
 */
 static int rille_yield(lua_State *L) {
-  rl_state *S = rl_self(L);
-  if (!rl_can_park(L, S)) {
-    sched_yield();
-    return 0;
-  }
-  S->requeue = true;
-  return lua_yieldk(L, 0, 0, nothing_k);
+  return rl_give_turn(L, rl_self(L), nothing_k);
 }
 
 const luaL_Reg rl_task_methods[] = {

@@ -106,10 +106,17 @@ static int timer_tostring(lua_State *L) {
   return 1;
 }
 
-static int sleep_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (st != RL_TIMEOUT) return rl_push_cut_short(L, S, st);
+static int slept(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
   lua_pushboolean(L, 1);
   return 1;
+}
+
+static int sleep_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (st != RL_TIMEOUT) return rl_push_cut_short(L, S, st);
+  if (S->wait.deadline == 0) return rl_give_turn(L, S, slept);
+  return slept(L, LUA_OK, 0);
 }
 
 /* A done that stands as a number cuts the sleep short when it is the earlier one. */

@@ -8,6 +8,7 @@
 #include "lua/wait.h"
 
 #include <math.h>
+#include <sched.h>
 
 #include "lua/state.h"
 #include "lua/transfer.h"
@@ -227,6 +228,15 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     if (S->task) block_task(S);
     if (S->task || block_main(L, S)) return rl_wait_resumed(L, S);
   }
+}
+
+int rl_give_turn(lua_State *L, rl_state *S, lua_KFunction k) {
+  if (!rl_can_park(L, S)) {
+    sched_yield();
+    return k(L, LUA_OK, 0);
+  }
+  S->requeue = true;
+  return lua_yieldk(L, 0, 0, k);
 }
 
 typedef struct received {

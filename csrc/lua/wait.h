@@ -70,6 +70,8 @@ int rl_wait_resumed(lua_State *L, rl_state *S);
 /* The same without waiting; the caller drops unsent messages. */
 rl_status rl_wait_try(rl_state *S);
 void rl_wait_drop_unsent(rl_wait *W);
+/* Lets other tasks run, then goes on in `k`. */
+int rl_give_turn(lua_State *L, rl_state *S, lua_KFunction k);
 
 /* A number of seconds from now at `idx` as a deadline; raises on nan. */
 double rl_deadline_at(lua_State *L, int idx);
