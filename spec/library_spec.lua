@@ -83,17 +83,20 @@ describe("as the first thing of a task", function()
     return type(v) == "string" and v:gsub("0x%x+", "0x") or v
   end
 
-  for _, code in ipairs(pieces) do
-    it(code, function()
-      local want = expected(code)
-      local got = table.pack(rille.go(load(code, "=piece")):join(BOUND))
-      assert.equal(want.n, got.n)
-      for i = 1, want.n do
-        if type(want[i]) ~= "table" then
-          assert.equal(without_addresses(want[i]), without_addresses(got[i]))
-        end
+  local function same(code)
+    local want = expected(code)
+    local got = table.pack(rille.go(load(code, "=piece")):join(BOUND))
+    assert.equal(want.n, got.n)
+    for i = 1, want.n do
+      if type(want[i]) ~= "table" then
+        assert.equal(without_addresses(want[i]), without_addresses(got[i]))
       end
-    end)
+    end
+  end
+
+  for _, code in ipairs(pieces) do
+    it(code, function() same(code) end)
+    it("or after a base function: " .. code, function() same("type(1); " .. code) end)
   end
 
   it("a function that captures library functions", function()
@@ -133,6 +136,15 @@ describe("as the first thing of a task", function()
       collectgarbage()
     end):join(BOUND)
     assert.equal("finalized", ch:recv(BOUND))
+    assert.equal("at the end", ch:recv(BOUND))
+  end)
+
+  it("finalizers after functions of the base library", function()
+    local ch = rille.chan(1)
+    rille.go(function()
+      local _ = type(ch)
+      kept = setmetatable({}, { __gc = function() ch:send "at the end" end }) -- luacheck: ignore
+    end):join(BOUND)
     assert.equal("at the end", ch:recv(BOUND))
   end)
 end)

@@ -8,9 +8,11 @@
 ** handles come likewise, one by one.
 ** What could see the metatable of the table of globals, or that a field is not there yet, has itself to
 ** be reached by a global's name (getmetatable, next, pairs, rawget, load, debug, _G...): such a name opens
-** everything, before its function can run. Assigning to a name that is a library's opens everything too, so
-** what a program has put there is never overwritten. C functions of other modules come through `require`,
-** and what comes by name in a message is looked up after everything was opened.
+** everything, before its function can run. So does setmetatable, for a state that has no finalizers is
+** closed without them. When other functions of the base library are opened first, these are kept aside.
+** Assigning to a name that is a library's opens everything too, so what a program has put there is never
+** overwritten. C functions of other modules come through `require`, and what comes by name in a message is
+** looked up after everything was opened.
 */
 #include "lua/library.h"
 
@@ -38,13 +40,20 @@ static const library alone[] = {{LUA_COLIBNAME, luaopen_coroutine}, {LUA_TABLIBN
 static const char base[] =
     " assert error ipairs pcall print rawequal rawlen select tonumber tostring"
     " type warn xpcall _VERSION ";
-static const char telling[] =
-    " _G collectgarbage debug dofile getmetatable load loadfile next package"
-    " pairs rawget rawset require setmetatable ";
+static const char *const telling[] = {"_G",           "collectgarbage", "debug",    "dofile",
+                                      "getmetatable", "load",           "loadfile", "next",
+                                      "package",      "pairs",          "rawget",   "rawset",
+                                      "require",      "setmetatable",   NULL};
 
 static bool listed(const char *list, const char *name, size_t len) {
   for (const char *p = list; (p = strstr(p, name)) != NULL; p += len)
     if (p[-1] == ' ' && p[len] == ' ') return true;
+  return false;
+}
+
+static bool is_telling(const char *name) {
+  for (int i = 0; telling[i]; i++)
+    if (strcmp(telling[i], name) == 0) return true;
   return false;
 }
 
@@ -61,7 +70,7 @@ static reach reach_of(lua_State *L, int key, const library **l) {
   if (len == 0 || strlen(name) != len || strchr(name, ' ')) return NONE;
   if ((*l = find_alone(name)) != NULL) return ALONE;
   if (listed(base, name, len)) return BASE;
-  return listed(telling, name, len) ? ALL : NONE;
+  return is_telling(name) ? ALL : NONE;
 }
 
 /* Opening; the table of globals has no metatable meanwhile. */
@@ -84,14 +93,35 @@ static void open_one(lua_State *L, rl_state *S, const library *l) {
   if (l->open == luaopen_math) rl_state_seed_random(L);
 }
 
-static void open_base(lua_State *L) {
-  if (is_open(L, LUA_GNAME)) return;
-  luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
-  lua_pop(L, 1);
+/* Between the table of globals and, aside, the metatable that it has while not all is open. */
+static void move_telling(lua_State *L, bool aside) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
+  int from = lua_gettop(L) - aside, to = lua_gettop(L) - !aside;
+  for (int i = 0; telling[i]; i++) {
+    if (lua_getfield(L, from, telling[i]) != LUA_TNIL) {
+      lua_setfield(L, to, telling[i]);
+      lua_pushnil(L);
+      lua_setfield(L, from, telling[i]);
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  lua_pop(L, 2);
+}
+
+static void open_base(lua_State *L, bool whole) {
+  if (!is_open(L, LUA_GNAME)) {
+    luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
+    lua_pop(L, 1);
+    if (!whole) move_telling(L, true);
+  } else if (whole) {
+    move_telling(L, false);
+  }
 }
 
 static void open_all(lua_State *L, rl_state *S) {
-  open_base(L);
+  open_base(L, true);
   for (const library *l = alone; l->name; l++) open_one(L, S, l);
   luaL_requiref(L, LUA_LOADLIBNAME, luaopen_package, 1);
   luaL_requiref(L, LUA_DBLIBNAME, luaopen_debug, 1);
@@ -112,7 +142,7 @@ static int open_protected(lua_State *L) {
   if (j->what == ALL)
     open_all(L, j->S);
   else if (j->what == BASE)
-    open_base(L);
+    open_base(L, false);
   else
     open_one(L, j->S, j->library);
   return 0;
