@@ -7,6 +7,7 @@ local describe, it, assert, after_each = plain(describe), plain(it), assert, aft
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
+local proc = require "spec.support.proc"
 local rille = require "rille"
 
 local BOUND = 10 -- a watchdog
@@ -146,5 +147,20 @@ describe("as the first thing of a task", function()
       kept = setmetatable({}, { __gc = function() ch:send "at the end" end }) -- luacheck: ignore
     end):join(BOUND)
     assert.equal("at the end", ch:recv(BOUND))
+  end)
+
+  it("warnings, off until they are turned on #exec", function()
+    local result = proc.run [[
+      rille.go(function()
+        warn "quiet"
+        warn "@on"
+        warn("hello ", "moon")
+        warn("@o", "ff")
+        kept = setmetatable({}, { __gc = function() error("in a finalizer", 0) end })
+      end):await()
+      rille.go(function() warn "each task has its own" end):await()
+    ]]
+    local lines = { "hello moon", "@off", "error in __gc (in a finalizer)" }
+    assert.equal("Lua warning: " .. table.concat(lines, "\nLua warning: ") .. "\n", result.err)
   end)
 end)

@@ -263,7 +263,35 @@ void rl_library_push_demand(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &demand_key);
 }
 
+/* Warnings, as luaL_newstate sets them up: off until warn("@on"). */
+
+static void warn_off(void *L, const char *text, int more);
+static void warn_on(void *L, const char *text, int more);
+
+static bool controls(void *L, const char *text, int more) {
+  if (more || text[0] != '@') return false;
+  if (strcmp(text, "@off") == 0) lua_setwarnf(L, warn_off, L);
+  if (strcmp(text, "@on") == 0) lua_setwarnf(L, warn_on, L);
+  return true;
+}
+
+static void warn_off(void *L, const char *text, int more) {
+  controls(L, text, more);
+}
+
+static void warn_continued(void *L, const char *text, int more) {
+  lua_writestringerror(more ? "%s" : "%s\n", text);
+  lua_setwarnf(L, more ? warn_continued : warn_on, L);
+}
+
+static void warn_on(void *L, const char *text, int more) {
+  if (controls(L, text, more)) return;
+  lua_writestringerror("%s", "Lua warning: ");
+  warn_continued(L, text, more);
+}
+
 void rl_library_prepare(lua_State *L) {
+  lua_setwarnf(L, warn_off, L);
   lua_pushliteral(L, "");
   lua_createtable(L, 0, (int)(sizeof string_events / sizeof string_events[0]) - 1);
   luaL_setfuncs(L, string_events, 0);
