@@ -62,6 +62,8 @@ local pieces = {
   "local string = string return string.upper('a'), string.lower('B')",
   "local _ENV = { y = 7 } return y, z",
   "function f() return 'global' end return f(), _G.f == f",
+  "coroutine.yield(1)",
+  "return (pcall(coroutine.isyieldable, nil))",
   "goto done ::done:: return 1 << 3, 7 // 2, 7.0 // 2, 1 / 0",
 }
 

@@ -7,7 +7,7 @@
 
 static lua_State *check_thread(lua_State *L, int idx) {
   lua_State *co = lua_tothread(L, idx);
-  if (!co) luaL_typeerror(L, idx, "coroutine");
+  if (!co) luaL_typeerror(L, idx, "thread");
   return co;
 }
 
@@ -127,12 +127,13 @@ static int co_wrap(lua_State *L) {
 }
 
 static int co_yield (lua_State *L) {
-  if (L == rl_self(L)->L) return luaL_error(L, "attempt to yield from outside a coroutine");
-  return lua_yield(L, lua_gettop(L));
+  if (L != rl_self(L)->L) return lua_yield(L, lua_gettop(L));
+  lua_pushliteral(L, "attempt to yield from outside a coroutine");
+  return lua_error(L); /* without a place, like Lua's own */
 }
 
 static int co_isyieldable(lua_State *L) {
-  lua_State *co = lua_isnoneornil(L, 1) ? L : check_thread(L, 1);
+  lua_State *co = lua_isnone(L, 1) ? L : check_thread(L, 1);
   lua_pushboolean(L, co != rl_self(L)->L && lua_isyieldable(co));
   return 1;
 }
