@@ -64,6 +64,9 @@ local pieces = {
   "function f() return 'global' end return f(), _G.f == f",
   "coroutine.yield(1)",
   "return (pcall(coroutine.isyieldable, nil))",
+  "io.popen()",
+  "io.popen('true', 'rw')",
+  "return pcall(io.popen, {})",
   "goto done ::done:: return 1 << 3, 7 // 2, 7.0 // 2, 1 / 0",
 }
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "lua/runtime.h"
@@ -52,9 +53,13 @@ static int os_execute(lua_State *L) {
   return luaL_execresult(L, status);
 }
 
-/* Upvalue 2 is the stock io.popen: the child it makes inherits the thread's signal mask. */
+/* Upvalue 2 is the stock io.popen: the child it makes inherits the thread's signal mask. Its arguments are
+   checked here, where the messages can name them. */
 static int io_popen(lua_State *L) {
   sigset_t none, before;
+  luaL_checkstring(L, 1);
+  const char *mode = luaL_optstring(L, 2, "r");
+  luaL_argcheck(L, strcmp(mode, "r") == 0 || strcmp(mode, "w") == 0, 2, "invalid mode");
   sigemptyset(&none);
   int n = lua_gettop(L);
   lua_pushvalue(L, lua_upvalueindex(2));
