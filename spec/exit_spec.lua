@@ -322,6 +322,41 @@ describe("os.exit in a task #exec", function()
     ended(5, result)
   end)
 
+  for main, code in pairs { [""] = 7, ["os.exit(3)"] = 3 } do
+    it("during the end (" .. main .. ") cuts nothing short", function()
+      local result = ended(code, proc.run([[
+        local started = rille.chan()
+        rille.go(function()
+          local _ <close> = rille.defer(function() io.stderr:write "closed\n" end)
+          started:send(1)
+          rille.never:recv()
+        end)
+        rille.go(function()
+          started:send(1)
+          local late = rille.now() + 0.05
+          while rille.now() < late do end
+          os.exit(7)
+        end)
+        started:recv()
+        started:recv()
+      ]] .. main))
+      assert.equal("closed\n", result.err)
+    end)
+  end
+
+  it("called by many at once loses no error", function()
+    local result = ended(5, proc.run [[
+      local failed = rille.go(function() error("untaken", 0) end)
+      rille.done(failed):wait()
+      local go = rille.chan()
+      rille.go(function() go:recv() while true do end end)
+      for i = 1, 8 do rille.go(function() go:recv() os.exit(5) end) end
+      go:close()
+      rille.never:recv()
+    ]])
+    assert.matches("failed: untaken", result.err, 1, true)
+  end)
+
   it("wins over pcall and <close>", function()
     ended(6, proc.run [[
       rille.go(function()

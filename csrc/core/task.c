@@ -4,6 +4,7 @@
 */
 #include "core/task.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,12 +200,27 @@ static void report_ended(rl_task *t, void *ud) {
   atomic_store_explicit(&t->taken, true, memory_order_relaxed);
 }
 
+enum { GOING_ON, ENDING, ENDED };
+
+/* Whoever leaves the process before would cut the end short. A bound is kept even so: a signal handler may
+   have come here, on top of the one that is at it. */
+static void await_end(rl_program *p) {
+  double until = rl_now() + 4 * MOMENT;
+  while (atomic_load(&p->ended) != ENDED && rl_futex_wait(&p->ended, ENDING, until)) continue;
+}
+
 unsigned rl_program_end(rl_program *p) {
-  if (atomic_exchange(&p->ended, true)) return left(p);
+  unsigned was = GOING_ON;
+  if (!atomic_compare_exchange_strong(&p->ended, &was, ENDING)) {
+    await_end(p);
+    return left(p);
+  }
   give_moment(p);
   atomic_store(&p->over, true);
   rl_done_fire(p->background, RL_CANCELED, NULL);
   unwind(p);
   rl_program_each(p, report_ended, NULL);
+  atomic_store(&p->ended, ENDED);
+  rl_futex_wake(&p->ended, INT_MAX);
   return left(p);
 }

@@ -26,7 +26,7 @@ typedef struct rl_program {
   atomic_uint live;        /* tasks that have not ended */
   atomic_bool over;        /* its runtime is ending: nothing is started any more */
   atomic_uint bell;        /* changes when a task ends after that */
-  atomic_bool ended;       /* somebody ends it, or has */
+  atomic_uint ended;       /* how far somebody is with ending it */
   atomic_uint leaving;     /* tasks that are in os.exit */
   atomic_uint untaken;     /* errors reported because nobody took them */
   void *binding;           /* the binding's record of the main state; immutable */
@@ -76,7 +76,8 @@ void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *u
 /* Unwinds those that wait: their wait ends with RL_INTERRUPTED. Returns how many. */
 unsigned rl_program_interrupt(rl_program *p);
 /* Ends the runtime of a program: running tasks get a moment, then its background fires, all waits are
-   unwound, and untaken errors reported. Returns how many tasks had to be abandoned. */
+   unwound, and untaken errors reported. Returns how many tasks had to be abandoned. When somebody else
+   is at it, waits until that is done. */
 unsigned rl_program_end(rl_program *p);
 
 #endif

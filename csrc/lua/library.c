@@ -96,7 +96,7 @@ static void open_one(lua_State *L, rl_state *S, const library *l) {
 /* Between the table of globals and, aside, the metatable that it has while not all is open. */
 static void move_telling(lua_State *L, bool aside) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
+  rl_library_push_demand(L);
   int from = lua_gettop(L) - aside, to = lua_gettop(L) - !aside;
   for (int i = 0; telling[i]; i++) {
     if (lua_getfield(L, from, telling[i]) != LUA_TNIL) {

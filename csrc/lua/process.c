@@ -17,10 +17,7 @@ extern char **environ;
 static int os_exit(lua_State *L) {
   int status = lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
                                    : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
-  rl_runtime_status_given();
-  atomic_fetch_add(&rl_self(L)->program->leaving, 1);
-  exit(status);
-  return 0;
+  rl_runtime_exit(rl_self(L)->program, status);
 }
 
 static int spawn_shell(const char *command, pid_t *pid) {

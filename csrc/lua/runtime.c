@@ -66,9 +66,11 @@ static void flush_bounded(void) {
 static pid_t home; /* a forked child has none of our threads */
 static bool fails; /* RILLE_LEAKS=fail: an error nobody took is the program's failure; immutable */
 static atomic_bool status_given; /* by os.exit */
+static atomic_bool leaving;      /* a thread is at leaving the process */
 
 static void leave(int status) {
   if (getpid() != home) return;
+  atomic_store(&leaving, true);
   unsigned abandoned = 0, untaken = 0;
   for (rl_program *p = rl_programs(); p; p = p->next) {
     abandoned += rl_program_end(p) + atomic_load(&p->leaving);
@@ -84,6 +86,22 @@ static void leave(int status) {
 
 void rl_runtime_status_given(void) {
   atomic_store(&status_given, true);
+}
+
+static void await_exit(void) {
+  for (;;) pause();
+}
+
+/* The first one's status counts. It ends the programs before it calls exit: if the main program has just
+   done so too, our handler is taken, and this exit would cut its work short. */
+void rl_runtime_exit(rl_program *p, int status) {
+  rl_runtime_status_given();
+  atomic_fetch_add(&p->leaving, 1);
+  if (getpid() == home) {
+    if (atomic_exchange(&leaving, true)) await_exit();
+    for (p = rl_programs(); p; p = p->next) rl_program_end(p);
+  }
+  exit(status);
 }
 
 /* The main program's os.exit, where the status matters; upvalue 2 is the stock one. */
@@ -132,10 +150,12 @@ static void prepare(void) {
   watch_exit();
 }
 
+/* A task that has called os.exit meanwhile decides the status. */
 static int anchor_gc(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_program_end(S->program);
   S->over = true;
+  if (atomic_load(&S->program->leaving) > 0) await_exit();
   return 0;
 }
 
