@@ -500,6 +500,12 @@ static int task_id(lua_State *L) {
 static const char *const state_names[RL_TASK_STATES] = {"runnable", "running", "waiting",
                                                         "finished", "failed"};
 
+static const char *name_of(const rl_case *c) {
+  if (c->op != RL_CASE_WATCH) return ((rl_chan *)c->node.on)->name;
+  if (c->node.on->obj.kind == RL_TASK) return ((rl_task *)c->node.on)->name;
+  return ((rl_done *)c->node.on)->name;
+}
+
 /* What a parked task waits on, as "recv jobs"; read while it is held from outside. */
 static void describe_wait(rl_task *t, char *buf, size_t size) {
   buf[0] = '\0';
@@ -507,8 +513,7 @@ static void describe_wait(rl_task *t, char *buf, size_t size) {
   rl_wait *W = &((rl_state *)t->binding)->wait;
   rl_case *c = W->n > 0 ? &W->cases[W->n - 1] : NULL;
   const char *name = NULL;
-  if (c && strcmp(W->op, "select") != 0 && c->node.on)
-    name = c->op == RL_CASE_WATCH ? ((rl_done *)c->node.on)->name : ((rl_chan *)c->node.on)->name;
+  if (c && strcmp(W->op, "select") != 0 && c->node.on) name = name_of(c);
   snprintf(buf, size, "%s%s%s", W->op, name ? " " : "", name ? name : "");
   rl_waiter_release(&t->waiter);
 }
