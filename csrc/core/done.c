@@ -66,7 +66,7 @@ static void fire_deadline(rl_timer *t, rl_wakes *ws) {
 
 void rl_done_init(rl_done *d, rl_kind kind, void (*destroy)(rl_object *)) {
   rl_object_init(&d->src.obj, kind, destroy);
-  atomic_init(&d->src.lock.word, 0);
+  rl_lock_init(&d->src.lock);
   d->watchers.first = d->watchers.last = NULL;
   atomic_init(&d->fired, false);
   d->why = RL_CANCELED;

@@ -15,6 +15,12 @@ typedef struct rl_lock {
   atomic_uint sleepers; /* threads that sleep on the word, or are about to */
 } rl_lock;
 
+/* For a lock in memory that is not zero. */
+static inline void rl_lock_init(rl_lock *l) {
+  atomic_init(&l->word, 0);
+  atomic_init(&l->sleepers, 0);
+}
+
 /* Keeps what is seldom needed out of the way of what is often run. */
 #define RL_SLOW __attribute__((noinline, cold))
 
