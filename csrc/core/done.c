@@ -6,6 +6,7 @@
 #include "core/done.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 
 static void nothing(rl_done *d) {
@@ -151,19 +152,31 @@ bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
   return true;
 }
 
-/* The deadline on the path has passed: whose is it? A parent's comes first, as it fires all. */
-bool rl_done_poll(rl_done *d) {
-  if (rl_done_fired(d)) return true;
-  if (d->deadline == INFINITY) return false;
-  if (rl_now() < d->deadline) return false;
+/* Its deadline has passed: whose is it? A parent's comes first, as it fires all. */
+static void fire_late(rl_done *d) {
   rl_done *p = d;
   while (p->parent && p->parent->deadline <= d->deadline) {
-    if (rl_done_fired(p->parent)) return take_over(p, p->parent), rl_done_fired(d);
+    if (rl_done_fired(p->parent)) {
+      take_over(p, p->parent);
+      return;
+    }
     p = p->parent;
   }
   p->inputs->poll(p);
-  if (!rl_done_fired(p)) rl_done_fire(p, RL_DEADLINE, &p->timeout_cause);
-  return rl_done_fired(d);
+  rl_done_fire(p, RL_DEADLINE, &p->timeout_cause);
+}
+
+/* One that was claimed, or has a deadline that has passed, fires for certain, but another thread may be
+   about it: what was decided is never denied, so this waits for that thread, for the length of a cascade.
+   It is not called by one that fires. */
+bool rl_done_poll(rl_done *d) {
+  if (rl_done_fired(d)) return true;
+  if (!rl_waiter_claimed(&d->self)) {
+    if (d->deadline == INFINITY || rl_now() < d->deadline) return false;
+    fire_late(d);
+  }
+  while (!rl_done_fired(d)) sched_yield();
+  return true;
 }
 
 const char *rl_why_text(uint8_t why) {

@@ -59,7 +59,8 @@ bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause);
 /* The same for one whose `self` the caller has claimed; wakes are left to the caller. */
 void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws);
 
-/* Has it fired? Looks at deadlines itself, so it is never late. */
+/* Has it fired? Looks at deadlines itself, and waits for whoever is about to fire it, so it is never
+   late: not to be asked under a lock, nor by what firing calls. */
 bool rl_done_poll(rl_done *d);
 static inline bool rl_done_fired(rl_done *d) {
   return atomic_load_explicit(&d->fired, memory_order_acquire);

@@ -1,5 +1,5 @@
 /*
-** done_test: what fires a done, when it can be seen, and what it says.
+** done_test: what fires, when it can be seen, and what it says.
 */
 #include "wait.h"
 
@@ -20,8 +20,68 @@ static void nobody_sleeps_on_a_new_lock(void) {
   drop_done(d);
 }
 
+/* Two threads that do the same to one done at the same time, again and again. */
+enum { ROUNDS = 20000 };
+static const double ROUND_TIME = 20e-6;
+
+typedef struct race {
+  void (*act)(rl_done *d);
+  _Atomic(rl_done *) on;
+} race;
+
+static void *second(void *arg) {
+  race *r = arg;
+  for (int i = 0; i < ROUNDS; i++) {
+    rl_done *d;
+    while ((d = atomic_load(&r->on)) == NULL) rl_spin_hint();
+    r->act(d);
+    atomic_store(&r->on, NULL);
+  }
+  return NULL;
+}
+
+static void run_race(rl_done *(*make)(void), void (*act)(rl_done *)) {
+  race r = {.act = act};
+  pthread_t t = start_thread(second, &r);
+  for (int i = 0; i < ROUNDS; i++) {
+    rl_done *d = make();
+    atomic_store(&r.on, d);
+    act(d);
+    while (atomic_load(&r.on)) rl_spin_hint();
+    drop_done(d);
+  }
+  join_thread(t);
+}
+
+static rl_done *without_deadline(void) {
+  return make_done(NULL, INFINITY);
+}
+
+static rl_done *with_deadline(void) {
+  return make_done(NULL, rl_now() + ROUND_TIME);
+}
+
+static rl_done *below_deadline(void) {
+  rl_done *parent = with_deadline(), *d = make_done(parent, INFINITY);
+  drop_done(parent);
+  return d;
+}
+
+static void cancel(rl_done *d) {
+  rl_done_fire(d, RL_CANCELED, NULL);
+  CHECK(rl_done_poll(d), "who has fired a done sees it fired, also where another was first");
+}
+
+static void outlive(rl_done *d) {
+  while (rl_now() < d->deadline) rl_spin_hint();
+  CHECK(rl_done_poll(d), "a deadline that has passed is seen");
+}
+
 int main(void) {
   begin(60);
   nobody_sleeps_on_a_new_lock();
+  run_race(without_deadline, cancel);
+  run_race(with_deadline, outlive);
+  run_race(below_deadline, outlive);
   return finish();
 }
