@@ -67,21 +67,30 @@ static void any_withdraw(rl_done *d) {
   rl_select_withdraw(any_of(d)->cases, any_of(d)->n, NULL);
 }
 
-static void poll_case(rl_case *c) {
-  if (c->op == RL_CASE_WATCH) rl_done_poll((rl_done *)c->node.on);
+static bool poll_case(rl_case *c) {
+  return c->op == RL_CASE_WATCH && rl_done_poll((rl_done *)c->node.on);
 }
 
+static void fire(rl_done *d, rl_case *c) {
+  rl_msg cause;
+  rl_why why = outcome(c, &cause);
+  if (!rl_done_fire(d, why, &cause)) rl_msg_drop(&cause);
+}
+
+/* The input's thread may not have come to this one yet: it is not waited for. */
 static void any_poll(rl_done *d) {
-  for (unsigned i = 0; i < any_of(d)->n; i++) poll_case(&any_of(d)->cases[i]);
+  for (unsigned i = 0; i < any_of(d)->n; i++)
+    if (poll_case(&any_of(d)->cases[i])) {
+      fire(d, &any_of(d)->cases[i]);
+      return;
+    }
 }
 
 static void any_start(rl_done *d) {
   any *a = any_of(d);
   unsigned won;
-  rl_msg cause;
   if (a->n == 0 || rl_select(&d->self, a->cases, a->n, RL_RANDOM, &won) == RL_PARK) return;
-  rl_why why = outcome(&a->cases[won], &cause);
-  rl_done_fire(d, why, &cause); /* nobody contends: nothing was queued */
+  fire(d, &a->cases[won]); /* nobody contends: nothing was queued */
 }
 
 static const rl_done_inputs any_inputs = {any_start, any_withdraw, any_poll};

@@ -18,7 +18,7 @@ typedef struct rl_done rl_done;
 typedef struct rl_done_inputs {
   void (*start)(rl_done *d);    /* begins to watch them; fires when one has fired already */
   void (*withdraw)(rl_done *d); /* takes its nodes out of the inputs' queues */
-  void (*poll)(rl_done *d);     /* fires inputs whose deadline has passed */
+  void (*poll)(rl_done *d);     /* fires inputs whose deadline has passed, and then d */
 } rl_done_inputs;
 
 struct rl_done {

@@ -1,6 +1,7 @@
 /*
-** done_test: what fires, when it can be seen, and what it says.
+** done_test: what fires, when it can be seen, and what it says; any and all.
 */
+#include "core/any.h"
 #include "wait.h"
 
 static rl_done *make_done(rl_done *parent, double own) {
@@ -67,6 +68,16 @@ static rl_done *below_deadline(void) {
   return d;
 }
 
+static rl_done *any_of_deadline(void) {
+  rl_done *in = rl_done_make(NULL), *d = rl_any_make(1);
+  in->timeout_cause = number(7);
+  if (!d || !rl_done_start(in, rl_now() + ROUND_TIME)) abort();
+  rl_any_input(d, 0, &in->src);
+  rl_done_start(d, INFINITY);
+  drop_done(in);
+  return d;
+}
+
 static void cancel(rl_done *d) {
   rl_done_fire(d, RL_CANCELED, NULL);
   CHECK(rl_done_poll(d), "who has fired a done sees it fired, also where another was first");
@@ -77,11 +88,19 @@ static void outlive(rl_done *d) {
   CHECK(rl_done_poll(d), "a deadline that has passed is seen");
 }
 
+static void outlive_with_cause(rl_done *d) {
+  outlive(d);
+  if (rl_done_fired(d))
+    CHECK(d->why == RL_DEADLINE && d->cause.tag == RL_MSG_INLINE && d->cause.u.i == 7,
+          "with the cause of what has fired it");
+}
+
 int main(void) {
   begin(60);
   nobody_sleeps_on_a_new_lock();
   run_race(without_deadline, cancel);
   run_race(with_deadline, outlive);
   run_race(below_deadline, outlive);
+  run_race(any_of_deadline, outlive_with_cause);
   return finish();
 }
