@@ -318,6 +318,20 @@ describe("modules", function()
     end, { string, math }))
   end)
 
+  it("of the standard library give each of their functions", function()
+    local standard = {
+      "_G", "coroutine", "debug", "io", "math", "os", "package", "string", "table", "utf8",
+    }
+    for _, name in ipairs(standard) do
+      for field, fn in pairs(require(name)) do
+        if type(fn) == "function" and debug.getinfo(fn, "S").what == "C" then
+          local same = there(function() return fn == require(name)[field] end)
+          assert.is_true(same, name .. "." .. field)
+        end
+      end
+    end
+  end)
+
   it("are required there, by name", function()
     local m = require(with_modules { mod = "return { loaded_in = tostring(rille_spec) }" } .. "mod")
     m.changed = true

@@ -45,7 +45,9 @@ static const char *const telling[] = {"_G",           "collectgarbage", "debug",
                                       "package",      "pairs",          "rawget",   "rawset",
                                       "require",      "setmetatable",   NULL};
 
-static bool listed(const char *list, const char *name, size_t len) {
+bool rl_listed(const char *list, const char *name) {
+  size_t len = strlen(name);
+  if (len == 0 || strchr(name, ' ')) return false;
   for (const char *p = list; (p = strstr(p, name)) != NULL; p += len)
     if (p[-1] == ' ' && p[len] == ' ') return true;
   return false;
@@ -67,9 +69,9 @@ static reach reach_of(lua_State *L, int key, const library **l) {
   size_t len;
   if (lua_type(L, key) != LUA_TSTRING) return NONE;
   const char *name = lua_tolstring(L, key, &len);
-  if (len == 0 || strlen(name) != len || strchr(name, ' ')) return NONE;
+  if (strlen(name) != len) return NONE;
   if ((*l = find_alone(name)) != NULL) return ALONE;
-  if (listed(base, name, len)) return BASE;
+  if (rl_listed(base, name)) return BASE;
   return is_telling(name) ? ALL : NONE;
 }
 

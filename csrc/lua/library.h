@@ -7,6 +7,8 @@
 
 #include "lua/state.h"
 
+/* Is `name` one of the words of `list`, each of which stands between spaces? */
+bool rl_listed(const char *list, const char *name);
 /* Prepares a task's fresh state, which has no library yet. */
 void rl_library_prepare(lua_State *L);
 /* Opens all; nothing on a main program's state, or when it was done before. */

@@ -5,7 +5,7 @@
 */
 #include "lua/transfer_impl.h"
 
-#include "lua/state.h"
+#include "lua/library.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -243,13 +243,7 @@ static bool is_metamethod(const char *key) {
                               " __concat __unm __add __sub __mul __div __idiv __mod __pow __band"
                               " __bor __bxor __shl __shr __bnot __close __gc __mode __pairs"
                               " __metatable __transfer ";
-  char word[16];
-  size_t len = strlen(key);
-  if (len > sizeof word - 3) return false;
-  word[0] = ' ';
-  memcpy(word + 1, key, len);
-  memcpy(word + 1 + len, " ", 2);
-  return strstr(known, word) != NULL;
+  return rl_listed(known, key);
 }
 
 static void count_key(lua_State *L, int key, shape *s) {

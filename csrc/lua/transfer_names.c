@@ -84,9 +84,7 @@ static bool is_base(const char *name) {
   static const char base[] = " assert collectgarbage dofile error getmetatable ipairs load loadfile"
                              " next pairs pcall print rawequal rawget rawlen rawset require select"
                              " setmetatable tonumber tostring type warn xpcall ";
-  const char *at = strstr(base, name);
-  size_t len = strlen(name);
-  return len > 0 && at && at[-1] == ' ' && at[len] == ' ';
+  return rl_listed(base, name);
 }
 
 static size_t count_fields(const char *name, size_t len) {

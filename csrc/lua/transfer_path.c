@@ -4,6 +4,8 @@
 */
 #include "lua/transfer_impl.h"
 
+#include "lua/library.h"
+
 #include <string.h>
 
 static void put_text(encoder *t, const char *s) {
@@ -22,11 +24,7 @@ static bool is_identifier(const char *s, size_t len) {
       " and break do else elseif end false for function goto if in local nil"
       " not or repeat return then true until while ";
   if (len == 0 || strspn(s, letters) != len || (*s >= '0' && *s <= '9')) return false;
-  char word[16] = " ";
-  if (len > sizeof word - 3) return true;
-  memcpy(word + 1, s, len);
-  memcpy(word + 1 + len, " ", 2);
-  return strstr(reserved, word) == NULL;
+  return !rl_listed(reserved, s);
 }
 
 static void put_quoted(encoder *t, const char *s, size_t len) {
