@@ -372,6 +372,16 @@ describe("modules", function()
     assert.equal(5, ch:recv())
   end)
 
+  it("that give no table there for a metatable fail the receiver", function()
+    local name = with_modules { other = "return true" } .. "other"
+    local M = {}
+    package.loaded[name] = M
+    local o = setmetatable({}, M)
+    local ok, err = rille.go(function() return o end):join(BOUND)
+    assert.is_false(ok)
+    assert.matches("the metatable of a value is a boolean here", err)
+  end)
+
   it("give their classes by name, the module itself or a field of it", function()
     local prefix = with_modules {
       class = [[

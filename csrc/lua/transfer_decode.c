@@ -103,7 +103,10 @@ static void get_table_body(decoder *d, lua_Integer narr) {
     d->p++;
     return;
   }
-  get_value(d);
+  get_value(d); /* one that goes by name is what the module here makes of it */
+  if (!lua_istable(L, -1))
+    luaL_error(L, "the metatable of a value is a %s here (its module differs)",
+               luaL_typename(L, -1));
   lua_setmetatable(L, idx);
 }
 
