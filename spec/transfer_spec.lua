@@ -332,6 +332,42 @@ describe("modules", function()
     end
   end)
 
+  it("of the standard library keep their names beside a shorter one", function()
+    local upper, str, own, chan = string.upper, string, rille, rille.chan
+    local function same()
+      return upper == string.upper and str == string and own == require "rille" and chan == own.chan
+    end
+    package.loaded.m = { up = upper }
+    package.loaded.s = string
+    package.loaded.r = rille
+    table.insert(undo, function()
+      for _, name in ipairs { "m", "s", "r" } do package.loaded[name] = nil end
+    end)
+    assert.is_true(there(same))
+  end)
+
+  it("of the standard library keep their names whatever stands in their places", function()
+    local write, upper, dump, lib = io.write, string.upper, string.dump, require "string"
+    local before = { print = print, len = string.len }
+    _G.print = write
+    lib.len, lib.dump = upper, nil
+    table.insert(undo, function()
+      _G.print = before.print
+      lib.len, lib.dump = before.len, dump
+    end)
+    assert.is_true(there(function() return write == io.write and upper == string.upper end))
+    assert.is_true(there(function() return dump == string.dump and string.len "ab" == 2 end))
+  end)
+
+  it("lend no names to what a program puts into a library", function()
+    local lib, wrapped = require "string", coroutine.wrap(print)
+    lib.wrapped, lib.class = wrapped, { __index = {} }
+    table.insert(undo, function() lib.wrapped, lib.class = nil, nil end)
+    refuses("C function at value", wrapped)
+    local o = setmetatable({}, lib.class)
+    assert.equal("table", there(function() return type(getmetatable(o)) end))
+  end)
+
   it("are required there, by name", function()
     local m = require(with_modules { mod = "return { loaded_in = tostring(rille_spec) }" } .. "mod")
     m.changed = true

@@ -1,7 +1,7 @@
 /*
 ** transfer_names: what the sender's package.loaded knows goes by name. The names are collected when
-** the first one is asked for, and again when package.loaded has changed. Of several names the
-** shortest counts, then the first in order, so that every run gives the same one.
+** the first one is asked for, and again when package.loaded has changed. Of several names one that
+** every state knows counts, then the shortest, then the first in order, so that every run gives the same.
 */
 #include "lua/transfer_impl.h"
 
@@ -69,6 +69,92 @@ void rl_notable_add(lua_State *L, transfer *T, int tidx, const void *p) {
   insert(T, p);
 }
 
+/* the standard libraries */
+
+/* Pushes `name` and `key`, joined; both are strings on the stack. */
+static void push_joined(lua_State *L, int name, int key) {
+  lua_pushvalue(L, name);
+  lua_pushlstring(L, "", 1);
+  lua_pushvalue(L, key);
+  lua_concat(L, 3);
+}
+
+/* The C functions that every state has, as a state made for this shows them: what a program did to the
+   libraries of its own is not what a name stands for elsewhere. */
+typedef struct standard {
+  lua_CFunction f;
+  size_t len;
+  char name[32];
+} standard;
+
+typedef struct standards {
+  size_t n;
+  standard at[];
+} standards;
+
+enum { MOST_STANDARDS = 256 }; /* there are 150 */
+
+static void add_standard(lua_State *L, standards *s) {
+  size_t len;
+  const char *name = lua_tolstring(L, -1, &len);
+  if (s->n == MOST_STANDARDS || len >= sizeof s->at->name) return;
+  standard *new = &s->at[s->n++];
+  *new = (standard){.f = lua_tocfunction(L, -2), .len = len};
+  memcpy(new->name, name, len);
+}
+
+/* Argument: the list. */
+static int read_standards(lua_State *L) {
+  luaL_openlibs(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 3))
+    for (lua_pushnil(L); lua_next(L, 4); lua_settop(L, 5))
+      if (lua_iscfunction(L, 6)) {
+        push_joined(L, 3, 5);
+        add_standard(L, lua_touserdata(L, 1));
+      }
+  return 0;
+}
+
+static standards *make_standards(void) {
+  standards *s = calloc(1, sizeof *s + MOST_STANDARDS * sizeof *s->at);
+  lua_State *L = luaL_newstate();
+  bool made = false;
+  if (s && L) {
+    lua_pushcfunction(L, read_standards);
+    lua_pushlightuserdata(L, s);
+    made = lua_pcall(L, 1, 0, 0) == LUA_OK;
+  }
+  if (L) lua_close(L);
+  if (made) return s;
+  free(s);
+  return NULL;
+}
+
+/* They are made once; of several makers at the same time one is the first. */
+static const standards *get_standards(lua_State *L) {
+  static _Atomic(standards *) made;
+  standards *s = atomic_load(&made), *before = NULL;
+  if (s) return s;
+  if ((s = make_standards()) == NULL) luaL_error(L, "not enough memory");
+  if (atomic_compare_exchange_strong(&made, &before, s)) return s;
+  free(s);
+  return before;
+}
+
+static bool is_standard(const standards *s, const char *name, size_t len) {
+  for (size_t i = 0; i < s->n; i++)
+    if (s->at[i].len == len && memcmp(s->at[i].name, name, len) == 0) return true;
+  return false;
+}
+
+/* Is this a module of every state, or the name of something in it? */
+static bool is_everywhere(const standards *s, const char *name) {
+  for (size_t i = 0; i < s->n; i++)
+    if (strcmp(s->at[i].name, name) == 0) return true;
+  return strcmp(name, "rille") == 0;
+}
+
 /* collecting */
 
 typedef struct collector {
@@ -76,16 +162,10 @@ typedef struct collector {
   transfer *T;
   int tidx, tables, functions; /* stack indices */
   const void *globals;
-  int depth; /* how many fields a name may have */
+  const standards *standards;
 } collector;
 
-/* Functions of the base library only; what else is global does not exist elsewhere. */
-static bool is_base(const char *name) {
-  static const char base[] = " assert collectgarbage dofile error getmetatable ipairs load loadfile"
-                             " next pairs pcall print rawequal rawget rawlen rawset require select"
-                             " setmetatable tonumber tostring type warn xpcall ";
-  return rl_listed(base, name);
-}
+enum { MOST_FIELDS = 2 }; /* that a name has */
 
 static size_t count_fields(const char *name, size_t len) {
   size_t n = 0;
@@ -93,9 +173,12 @@ static size_t count_fields(const char *name, size_t len) {
   return n;
 }
 
-static bool is_better(lua_State *L, int new, int old) {
+static bool is_better(collector *c, int new, int old) {
+  lua_State *L = c->L;
   size_t nlen, olen;
   const char *n = lua_tolstring(L, new, &nlen), *o = lua_tolstring(L, old, &olen);
+  if (lua_rawequal(L, new, old) || is_everywhere(c->standards, o)) return false;
+  if (is_everywhere(c->standards, n)) return true;
   size_t nfields = count_fields(n, nlen), ofields = count_fields(o, olen);
   if (nfields != ofields) return nfields < ofields;
   return nlen != olen ? nlen < olen : memcmp(n, o, nlen) < 0;
@@ -106,7 +189,7 @@ static void offer(collector *c, int idx) {
   lua_State *L = c->L;
   int names = lua_istable(L, idx) ? c->tables : c->functions, name = lua_gettop(L);
   lua_pushvalue(L, idx);
-  bool taken = lua_rawget(L, names) != LUA_TNIL && !is_better(L, name, name + 1);
+  bool taken = lua_rawget(L, names) != LUA_TNIL && !is_better(c, name, name + 1);
   lua_settop(L, name);
   if (taken) return;
   rl_notable_add(L, c->T, c->tidx,
@@ -114,14 +197,6 @@ static void offer(collector *c, int idx) {
   lua_pushvalue(L, idx);
   lua_pushvalue(L, name);
   lua_rawset(L, names);
-}
-
-/* Pushes `name` and `key`, joined; both are strings on the stack. */
-static void push_joined(lua_State *L, int name, int key) {
-  lua_pushvalue(L, name);
-  lua_pushlstring(L, "", 1);
-  lua_pushvalue(L, key);
-  lua_concat(L, 3);
 }
 
 /* The fields of the table at `idx`, whose name is at `name`. */
@@ -134,22 +209,36 @@ static void collect_fields(collector *c, int idx, int name, int depth) {
     bool table = lua_istable(L, key + 1);
     if (lua_type(L, key) == LUA_TSTRING && (table || lua_iscfunction(L, key + 1))) {
       push_joined(L, name, key);
-      if (!table || depth == 1 || c->depth > 2) offer(c, key + 1);
-      if (table && depth < c->depth) collect_fields(c, key + 1, key + 2, depth + 1);
+      if (!table || depth == 1) offer(c, key + 1);
+      if (table && depth < MOST_FIELDS) collect_fields(c, key + 1, key + 2, depth + 1);
     }
     lua_settop(L, key);
   }
 }
 
-static void collect_base(collector *c, int idx, int name) {
+/* The standard functions by their own names, whatever the program did to its libraries. */
+static void collect_standards(collector *c) {
+  lua_State *L = c->L;
+  const standards *s = c->standards;
+  for (size_t i = 0; i < s->n; i++) {
+    lua_pushcfunction(L, s->at[i].f);
+    lua_pushlstring(L, s->at[i].name, s->at[i].len);
+    offer(c, lua_gettop(L) - 1);
+    lua_pop(L, 2);
+  }
+}
+
+/* Our replacements of functions of a standard library, which stand at the same place in each task. */
+static void collect_replacements(collector *c, int idx, int name) {
   lua_State *L = c->L;
   int key = lua_gettop(L) + 1;
+  size_t len;
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    bool named = lua_type(L, key) == LUA_TSTRING && lua_iscfunction(L, key + 1);
-    if (named && is_base(lua_tostring(L, key))) {
+    if (lua_type(L, key) == LUA_TSTRING && lua_iscfunction(L, key + 1)) {
       push_joined(L, name, key);
-      offer(c, key + 1);
+      const char *joined = lua_tolstring(L, -1, &len);
+      if (is_standard(c->standards, joined, len)) offer(c, key + 1);
     }
     lua_settop(L, key);
   }
@@ -164,14 +253,11 @@ static void collect_module(collector *c, int idx) {
   offer(c, idx);
   lua_pop(L, 1);
   if (!lua_istable(L, idx)) return;
-  if (lua_topointer(L, idx) == c->globals) {
-    collect_base(c, idx, name);
-    return;
-  }
   const char *s = lua_tostring(L, name);
-  /* below package lie all the others; our own module holds its metatables in a table */
-  c->depth = strcmp(s, LUA_LOADLIBNAME) == 0 ? 1 : strcmp(s, "rille.core") == 0 ? 4 : 2;
-  collect_fields(c, idx, name, 1);
+  if (is_everywhere(c->standards, s) && strcmp(s, "rille") != 0)
+    collect_replacements(c, idx, name);
+  else if (lua_topointer(L, idx) != c->globals)
+    collect_fields(c, idx, name, 1);
 }
 
 static void collect_modules(collector *c, int loaded) {
@@ -219,7 +305,8 @@ void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway) {
     rl_transfer_table(L, tidx, UV_TABLES);
     rl_transfer_table(L, tidx, UV_FUNCTIONS);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
-    collector c = {L, T, tidx, top + 2, top + 3, lua_topointer(L, -1), 0};
+    collector c = {L, T, tidx, top + 2, top + 3, lua_topointer(L, -1), get_standards(L)};
+    if (T->signature == 0) collect_standards(&c); /* they keep their names */
     collect_modules(&c, loaded);
     T->signature = signature;
   }
