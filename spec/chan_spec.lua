@@ -527,6 +527,47 @@ describe("rille.never", function()
   end)
 end)
 
+-- What rille itself allocates may run finalizers, and these may use rille.
+describe("a finalizer that runs within", function()
+  -- fn(...), which collects garbage with such a finalizer at the first occasion: a call deeper than
+  -- any before it in its coroutine allocates, but does not collect itself.
+  local function collecting(fn, ...)
+    local side, ran = rille.chan(1), false
+    local function call(...) return table.pack(fn(...)) end
+    local run = coroutine.wrap(function(...)
+      collectgarbage "restart"
+      local results = call(...)
+      return results
+    end)
+    local mode = collectgarbage("incremental", 100, 1000, 30)
+    collectgarbage "stop"
+    setmetatable({}, { __gc = function() ran = side:try_send "from a finalizer" end })
+    local results = run(...)
+    collectgarbage("incremental", 200, 100, 13)
+    collectgarbage(mode)
+    assert.is_true(ran)
+    return table.unpack(results, 1, results.n)
+  end
+
+  it("a select leaves its cases alone", function()
+    local a, b, select = rille.chan(), rille.chan(1), rille.select
+    local cases = { a:sending "a", b:sending { "b" }, a, 60 }
+    assert.equal(2, (collecting(select, table.unpack(cases))))
+    assert.same({ "b" }, b:recv())
+    assert.equal(2, (collecting(select, { nil, cases[2], cases[3], cases[4] })))
+    assert.same({ "b" }, b:recv())
+  end)
+
+  it("a wait that a channel cuts short leaves its value alone", function()
+    local stop, ch = rille.chan(1), rille.chan()
+    local recv = ch.recv
+    for _, cause in ipairs { 1, "short", ("long"):rep(20), { "table" } } do
+      stop:send(cause)
+      assert.same({ n = 3, nil, "canceled", cause }, table.pack(collecting(recv, ch, stop)))
+    end
+  end)
+end)
+
 describe("a wait in a finalizer", function()
   after_each(helper.settled)
 

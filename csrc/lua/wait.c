@@ -281,17 +281,13 @@ void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
     rl_push_fired(L, S, (rl_done *)c->node.on);
     return;
   }
-  bool timed = ((rl_chan *)c->node.on)->timed;
-  const char *why = rl_why_text(timed ? RL_DEADLINE : RL_CANCELED);
-  if (st == RL_OK && !timed) {
-    rl_receive(L, S,
-               &c->msg); /* first: a finalizer that the text sets off may use the state's wait */
-    lua_pushstring(L, why);
+  bool timed = ((rl_chan *)c->node.on)->timed, delivered = st == RL_OK && !timed;
+  if (delivered) rl_receive(L, S, &c->msg); /* first: a finalizer may use the state's wait */
+  lua_pushstring(L, rl_why_text(timed ? RL_DEADLINE : RL_CANCELED));
+  if (delivered)
     lua_insert(L, -2);
-  } else {
-    lua_pushstring(L, why);
+  else
     lua_pushvalue(L, -1);
-  }
 }
 
 int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st) {
