@@ -248,8 +248,12 @@ static void *resize_large(rl_arena *a, void *p, size_t size) {
   if (size > SIZE_MAX - sizeof *l) return NULL;
   unlink_large(a, l);
   moved = realloc(l, sizeof *l + size);
-  link_large(a, moved ? moved : l);
-  return moved ? moved->data : NULL;
+  if (!moved) {
+    link_large(a, l);
+    return NULL;
+  }
+  link_large(a, moved);
+  return moved->data;
 }
 
 void *rl_arena_resize(rl_arena *a, void *p, size_t old, size_t size) {
