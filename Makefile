@@ -35,6 +35,7 @@ ROCKS := $(HOME)/.luarocks
 export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(subst ;;,;,$(or $(LUA_PATH_5_4),$(LUA_PATH)));;$(ROCKS)/share/lua/5.4/?.lua;$(ROCKS)/share/lua/5.4/?/init.lua
 export LUA_CPATH := $(abspath $(BUILD))/?.so;$(subst ;;,;,$(or $(LUA_CPATH_5_4),$(LUA_CPATH)));;$(ROCKS)/lib/lua/5.4/?.so
 unexport LUA_PATH_5_4 LUA_CPATH_5_4
+export PATH := $(PATH):$(ROCKS)/bin
 
 .PHONY: all build programs setup run test coretest spec stress bench lint asan tsan docs install clean
 .DELETE_ON_ERROR:
@@ -101,7 +102,7 @@ bench:
 # are off because cppcheck takes luaL_error and its kin for functions that return.
 lint:
 	@.ci/setup run lint
-	luacheck --quiet $(wildcard lua spec examples bench .busted .luacheckrc rockspec/*.rockspec)
+	luacheck --quiet $(wildcard lua docs spec examples bench .busted .luacheckrc rockspec/*.rockspec)
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/core/*.[ch])
 	cppcheck --quiet --error-exitcode=1 --std=c11 --language=c --inline-suppr \
 	  --enable=warning,performance,portability \
@@ -143,7 +144,7 @@ $(BUILD)/lua: .ci/lua-sanitized
 # Writes the reference from the comments in the sources, and checks that it is complete.
 docs:
 	@.ci/setup run test
-	env -u LUA_CPATH LUA_PATH='./?.lua;;' ldoc --filter docs.reference.write csrc/lua
+	.ci/ldoc --filter docs.reference.write csrc/lua
 	+@$(SUBMAKE) spec SPEC=spec/docs_spec.lua
 
 install: build

@@ -1,7 +1,7 @@
 -- Writes the pages of docs/reference from the documentation comments of the sources. It is a filter
 -- of ldoc's, which parses them (see `make docs`):
 --
---     ldoc --filter docs.reference.write csrc/lua
+--     .ci/ldoc --filter docs.reference.write csrc/lua
 --
 -- REFERENCE names another folder to write to.
 
