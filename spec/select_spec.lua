@@ -243,6 +243,20 @@ describe("rille.select", function()
     for i = 1, 4 do assert.is_true(counts[i] > 800 and counts[i] < 1200, counts[i]) end
   end)
 
+  it("chooses evenly among waiting cases that one channel makes ready at once", function()
+    local ch, counts = rille.chan(), { 0, 0, 0 }
+    for _ = 1, 300 do
+      local task = rille.go(function()
+        return rille.select(ch:sending(1), ch:sending(2), ch:sending(3))
+      end)
+      until_waiting(task)
+      local v = ch:recv()
+      assert.equal(v, (task:await(BOUND)))
+      counts[v] = counts[v] + 1
+    end
+    for i = 1, 3 do assert.is_true(counts[i] > 50, table.concat(counts, " ")) end
+  end)
+
   it("does not send to itself", function()
     local ch = rille.chan()
     assert.is_nil((rille.try_select(ch, ch:sending(1))))
@@ -372,5 +386,15 @@ describe("rille.select_first", function()
     until_waiting(task)
     ch:send(5)
     assert.same({ n = 2, 2, 5 }, table.pack(task:await(BOUND)))
+  end)
+
+  it("takes the first of waiting cases that one channel makes ready at once", function()
+    local ch = rille.chan()
+    for _ = 1, 20 do
+      local task = rille.go(function() return (rille.select_first(rille.never, ch, ch, ch)) end)
+      until_waiting(task)
+      ch:send(5)
+      assert.equal(2, task:await(BOUND))
+    end
   end)
 end)
