@@ -27,8 +27,9 @@ local function tasks()
   local of = rille.stats().tasks
   return of.runnable + of.running + of.waiting
 end
+-- popen's own end of the pipe may go while ls looks.
 local function sockets()
-  local pipe = io.popen "ls -l /proc/$PPID/fd | grep -c socket:"
+  local pipe = io.popen "ls -l /proc/$PPID/fd 2>/dev/null | grep -c socket:"
   return pipe:read "n"
 end
 local exit, inherited = os.exit, sockets()
