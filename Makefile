@@ -37,7 +37,7 @@ export LUA_CPATH := $(abspath $(BUILD))/?.so;$(subst ;;,;,$(or $(LUA_CPATH_5_4),
 unexport LUA_PATH_5_4 LUA_CPATH_5_4
 export PATH := $(PATH):$(ROCKS)/bin
 
-.PHONY: all build programs setup run test coretest spec stress bench lint asan tsan docs install clean
+.PHONY: all build programs setup run test coretest spec stress bench bench-quick bench-curves lint asan tsan docs install clean
 .DELETE_ON_ERROR:
 
 all: build
@@ -93,10 +93,11 @@ stress: build programs
 	@RILLE_STRESS=$(SECONDS) RILLE_SPEC_TIMEOUT=$$(($(SECONDS) * 2 + 60)) $(LUA) spec/run.lua \
 	  $(filter %stress_test,$(PROGRAMS)) $(wildcard spec/*stress*_spec.lua)
 
-bench:
+# All workloads beside Go; a shorter run of under two minutes; and costs as sizes grow.
+bench bench-quick bench-curves:
 	@.ci/setup run bench
 	+@$(SUBMAKE) build
-	@$(LUA) bench/run.lua $(ARGS)
+	@$(LUA) bench/$(if $(filter %-curves,$@),curves,run).lua $(if $(filter %-quick,$@),--quick) $(ARGS)
 
 # Style, static analysis, and all of it once more by the other compiler. The null pointer checks
 # are off because cppcheck takes luaL_error and its kin for functions that return.

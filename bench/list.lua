@@ -3,7 +3,8 @@
 local list = {}
 
 -- `count` is the program's first argument (`quick`: in a quick run), `args` the rest;
--- `threads` sets RILLE_THREADS and GOMAXPROCS.
+-- `threads` sets RILLE_THREADS and GOMAXPROCS; `c` marks a program in C, which stands in Rille's
+-- column.
 list.programs = {
   { name = "pingpong", program = "pingpong", count = 1000000, quick = 300000 },
   { name = "pingpong-main", program = "pingpong_main", count = 100000, quick = 30000 },
@@ -16,6 +17,7 @@ list.programs = {
   { name = "select-16/128", program = "select", count = 300000, quick = 100000, args = "16 128" },
   { name = "select-16/0", program = "select", count = 300000, quick = 100000, args = "16 0" },
   { name = "spawn", program = "spawn", count = 50000, quick = 10000 },
+  { name = "newstate", program = "newstate", count = 5000, quick = 2000, c = true },
   { name = "parked-10000", program = "parked", count = 10000, quick = 10000 },
   { name = "parked-1000000", program = "parked", count = 1000000, quick = 1000000, args = "2",
     million = true },
@@ -26,10 +28,12 @@ list.programs = {
   { name = "pairs/1", program = "pairs", count = 1000000, quick = 300000, threads = 1 },
   { name = "pairs/2", program = "pairs", count = 1000000, quick = 300000, threads = 2 },
   { name = "blocking", program = "blocking", count = 500000, quick = 200000 },
+  { name = "idle", program = "idle", count = 10000, quick = 10000 },
 }
 
 -- Quotients of two figures.
 list.derived = {
+  { name = "spawn/newstate", over = "spawn", under = "newstate" },
   { name = "pairs/scaling", over = "pairs/1", under = "pairs/2" },
 }
 
@@ -45,6 +49,7 @@ list.targets = {
   ["select-2/128"] = { of = "ratio", must = 3.0, aim = 2.0 },
   ["select-16/128"] = { of = "ratio", must = 1.0, aim = 0.5 },
   ["spawn"] = { of = "ratio", must = 10, aim = 5 },
+  ["spawn/newstate"] = { of = "rille", must = 0.5, aim = 0.15 },
   ["parked-10000/memory"] = { of = "rille", must = 9, aim = 7 },
   ["cancel-1000"] = { of = "ratio", must = 3, aim = 1.5 },
   ["any-1000"] = { of = "ratio", must = 0.1, aim = 0.03 },

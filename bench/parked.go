@@ -31,7 +31,7 @@ func round(prefix string, n int) {
 		<-ready
 	}
 	report(prefix+"start", time.Since(t0).Seconds()*1e3, "ms")
-	report(prefix+"memory", float64(status("VmRSS")-rss)*1.024/float64(n), "KB/task")
+	report(prefix+"memory", float64(status("VmRSS")-rss)/float64(n), "KB/task")
 	report(prefix+"threads", float64(status("Threads")), "threads")
 	t1 := time.Now()
 	cancel()
@@ -42,13 +42,13 @@ func round(prefix string, n int) {
 func after(prefix string) {
 	debug.FreeOSMemory()
 	report(prefix+"threads-after", float64(status("Threads")), "threads")
-	report(prefix+"memory-after", float64(status("VmRSS"))*1.024e-3, "MB")
+	report(prefix+"memory-after", float64(status("VmRSS"))/1024, "MB")
 }
 
 func main() {
 	count, rounds := arg(1, 10000), arg(2, 1)
 	name := fmt.Sprintf("parked-%d/", count)
-	report(name+"memory-before", float64(status("VmRSS"))*1.024e-3, "MB")
+	report(name+"memory-before", float64(status("VmRSS"))/1024, "MB")
 	for i := 1; i <= rounds; i++ {
 		prefix := name
 		if i > 1 {

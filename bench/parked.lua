@@ -26,7 +26,7 @@ local function round(prefix, n)
   local tasks = start(n, ch, done)
   local t1 = rille.now()
   harness.report(prefix .. "start", (t1 - t0) * 1e3, "ms")
-  harness.report(prefix .. "memory", (harness.status "VmRSS" - rss) * 1.024 / n, "KB/task")
+  harness.report(prefix .. "memory", (harness.status "VmRSS" - rss) / n, "KB/task")
   harness.report(prefix .. "threads", harness.status "Threads", "threads")
   t1 = rille.now()
   cancel()
@@ -38,12 +38,12 @@ local function after(prefix)
   collectgarbage()
   collectgarbage()
   harness.report(prefix .. "threads-after", harness.status "Threads", "threads")
-  harness.report(prefix .. "memory-after", harness.status "VmRSS" * 1.024e-3, "MB")
+  harness.report(prefix .. "memory-after", harness.status "VmRSS" / 1024, "MB")
 end
 
 rille.go(function() end):join()
 local name = "parked-" .. count .. "/"
-harness.report(name .. "memory-before", harness.status "VmRSS" * 1.024e-3, "MB")
+harness.report(name .. "memory-before", harness.status "VmRSS" / 1024, "MB")
 for i = 1, rounds do
   local prefix = i == 1 and name or name .. i .. "/"
   rille.go(round, prefix, count):await()

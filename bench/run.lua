@@ -44,31 +44,36 @@ local function shell(command)
   return os.execute("{ " .. command .. "; } >&2")
 end
 
-local function build_go(programs)
-  if not shell "command -v go >/dev/null" then
-    io.stderr:write "go is not installed: Rille alone\n"
-    return false
+-- How each language's program is built, and started.
+
+local function build_program(p, command)
+  if not shell(command:format(build, p.program, p.program)) then
+    error("cannot build bench/" .. p.program, 0)
   end
+end
+
+local function build_all(programs, has_go)
   shell("mkdir -p " .. build .. "/bench")
   local built = {}
   for _, p in ipairs(programs) do
-    local command = ("GO111MODULE=off go build -o %s/bench/%s bench/harness.go bench/%s.go")
-      :format(build, p.program, p.program)
-    if not built[p.program] and not shell(command) then
-      error("cannot build bench/" .. p.program .. ".go", 0)
-    end
+    if built[p.program] then goto continue end
     built[p.program] = true
+    if p.c then
+      build_program(p, (os.getenv "CC" or "cc")
+        .. " -O2 -I$(.ci/lua-incdir) -o %s/bench/%s bench/%s.c -llua5.4 -lm")
+    elseif has_go then
+      build_program(p, "GO111MODULE=off go build -o %s/bench/%s bench/harness.go bench/%s.go")
+    end
+    ::continue::
   end
-  return true
 end
 
 local function command_of(side, p, opts)
   local args = ("%d %s"):format(opts.quick and p.quick or p.count, p.args or "")
+  local binary = ("timeout 300 %s/bench/%s %s"):format(build, p.program, args)
   local threads = p.threads and "%s=" .. p.threads .. " " or ""
-  if side == "go" then
-    return threads:format "GOMAXPROCS"
-      .. ("timeout 300 %s/bench/%s %s"):format(build, p.program, args)
-  end
+  if side == "go" then return threads:format "GOMAXPROCS" .. binary end
+  if p.c then return binary end
   local lua = os.getenv "LUA" or "lua5.4"
   return paths .. threads:format "RILLE_THREADS"
     .. ("timeout 300 %s bench/%s.lua %s"):format(lua, p.program, args)
@@ -99,7 +104,7 @@ local function measure_all(programs, sides, opts)
     for _, p in ipairs(programs) do
       for i = 1, #sides do
         local side = sides[(run + i) % #sides + 1]
-        ok = measure(side, p, opts, run, results) and ok
+        if side ~= "go" or not p.c then ok = measure(side, p, opts, run, results) and ok end
       end
     end
     io.stderr:write(("run %d of %d\n"):format(run, opts.runs))
@@ -211,7 +216,10 @@ end
 local function main(args)
   local opts = parse(args)
   local programs = selected(opts)
-  local sides = build_go(programs) and { "rille", "go" } or { "rille" }
+  local has_go = shell "command -v go >/dev/null"
+  if not has_go then io.stderr:write "go is not installed: Rille alone\n" end
+  build_all(programs, has_go)
+  local sides = has_go and { "rille", "go" } or { "rille" }
   local results, ok = measure_all(programs, sides, opts)
   derive(results)
   local rows = summary(results, opts)
