@@ -73,30 +73,40 @@ static void add_timeout(lua_State *L, rl_wait *W, unsigned i) {
   rl_wait_add(W, RL_CASE_NEVER, NULL);
 }
 
-static void add_case(lua_State *L, rl_wait *W, unsigned i) {
+/* Adds a case of another kind than those in add_case; true: a send. */
+static bool add_other_case(lua_State *L, rl_wait *W, unsigned i) {
   int idx = value_at(W, i);
-  rl_source *on;
   rl_sending *s;
   if (!lua_toboolean(L, idx)) {
     rl_wait_add(W, RL_CASE_NEVER, NULL);
   } else if (lua_type(L, idx) == LUA_TNUMBER) {
     add_timeout(L, W, i);
-  } else if ((on = rl_wait_source(L, idx)) != NULL) {
-    rl_wait_watch(W, on);
   } else if ((s = rl_sending_test(L, idx)) != NULL) {
     rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->edge.ref.to);
     c->op = RL_CASE_NEVER; /* until all cases are known to be good: then the message is shared */
+    return true;
   } else {
     no_case(L, idx, where_is(L, W, i));
   }
+  return false;
+}
+
+/* The same for any case. */
+static inline bool add_case(lua_State *L, rl_wait *W, unsigned i) {
+  rl_source *on = rl_wait_source(L, value_at(W, i));
+  if (!on) return add_other_case(L, W, i);
+  rl_wait_watch(W, on);
+  return false;
 }
 
 /* The send cases get their messages last, when nothing can raise any more. */
-static void arm_send(lua_State *L, rl_wait *W, unsigned i) {
-  rl_sending *s = rl_sending_test(L, value_at(W, i));
-  if (!s) return;
-  W->cases[i].op = RL_CASE_SEND;
-  rl_msg_share(&W->cases[i].msg, &s->msg);
+static void arm_sends(lua_State *L, rl_wait *W) {
+  for (unsigned i = 0; i < W->n; i++) {
+    rl_sending *s = rl_sending_test(L, value_at(W, i));
+    if (!s) continue;
+    W->cases[i].op = RL_CASE_SEND;
+    rl_msg_share(&W->cases[i].msg, &s->msg);
+  }
 }
 
 static bool is_named(lua_State *L) {
@@ -155,15 +165,13 @@ static void take_cases(lua_State *L, rl_state *S, rl_choice choice) {
   rl_handle_alive(L, S);
   unsigned n = named ? unpack(L) : (unsigned)lua_gettop(L);
   luaL_checkstack(L, 8, "too many cases");
-  /* before the wait begins: a finalizer that this sets off may use the state's wait */
-  rl_case *room =
-      n > sizeof W->inl / sizeof W->inl[0] ? lua_newuserdatauv(L, n * sizeof *room, 0) : W->inl;
   rl_wait_begin(W, "select");
-  W->cases = room;
+  rl_wait_room(L, W, n);
   W->choice = (uint8_t)choice;
   W->named = named;
-  for (unsigned i = 0; i < n; i++) add_case(L, W, i);
-  for (unsigned i = 0; i < n; i++) arm_send(L, W, i);
+  bool sends = false;
+  for (unsigned i = 0; i < n; i++) sends |= add_case(L, W, i);
+  if (sends) arm_sends(L, W);
 }
 
 /***

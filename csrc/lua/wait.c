@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <sched.h>
+#include <stdlib.h>
 
 #include "lua/state.h"
 #include "lua/transfer.h"
@@ -31,11 +32,26 @@ void rl_wait_open(rl_state *S) {
   W->waiter = S->task ? &S->task->waiter : &W->own;
   W->cases = W->inl;
   W->n = 0;
+  W->room = NULL;
+  W->nroom = 0;
   rl_timer_init(&W->timer, claim_deadline, wake_deadline);
 }
 
 void rl_wait_close(rl_state *S) {
   rl_waiter_close(&S->wait.own);
+  free(S->wait.room);
+}
+
+void rl_wait_room(lua_State *L, rl_wait *W, unsigned n) {
+  if (n <= sizeof W->inl / sizeof W->inl[0]) return;
+  if (n > W->nroom) {
+    rl_case *room = malloc(n * sizeof *room);
+    if (!room) luaL_error(L, "not enough memory");
+    free(W->room);
+    W->room = room;
+    W->nroom = n;
+  }
+  W->cases = W->room;
 }
 
 double rl_deadline_at(lua_State *L, int idx) {

@@ -25,8 +25,10 @@ typedef struct rl_wait {
   rl_waiter *waiter; /* own, or the task's */
   rl_timer timer;    /* for the deadline */
   double deadline;   /* INFINITY: none */
-  rl_case *cases;    /* inl, or a userdata on the Lua stack */
+  rl_case *cases;    /* inl, or room */
   rl_case inl[2];
+  rl_case *room; /* for more cases; NULL until it is needed */
+  unsigned nroom;
   unsigned n, won;
   bool guarded;     /* case 0 is the optional done */
   uint8_t choice;   /* an rl_choice */
@@ -64,6 +66,8 @@ static inline rl_case *rl_wait_add(rl_wait *W, rl_case_op op, rl_source *on) {
 static inline void rl_wait_watch(rl_wait *W, rl_source *on) {
   rl_wait_add(W, on->obj.kind == RL_CHAN ? RL_CASE_RECV : RL_CASE_WATCH, on);
 }
+/* Makes room for n cases; raises out of memory. */
+void rl_wait_room(lua_State *L, rl_wait *W, unsigned n);
 int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish);
 /* What goes on after a wait that has parked; W->finish is set. */
 int rl_wait_resumed(lua_State *L, rl_state *S);
