@@ -11,8 +11,9 @@
 #include "core/lock.h"
 
 enum {
-  REGION = 1 << 20,             /* bytes, aligned to it */
-  CHUNK = 1 << 10,              /* or one block's size */
+  REGION = 1 << 20, /* bytes, aligned to it */
+  CHUNK = 384,      /* the first chunk's size; each is twice the one before */
+  LARGEST_CHUNK = 8 << 10,
   SMALL = 2 << 10,              /* the largest small block */
   SLOTS = REGION / RL_SLOT - 1, /* the first one's place is the region's head */
   FEW = 16
@@ -134,6 +135,7 @@ void rl_slot_trim(void) {
 
 typedef struct rl_chunk {
   struct rl_chunk *next;
+  size_t size; /* of the data */
   max_align_t data[];
 } chunk;
 
@@ -166,7 +168,7 @@ static bool small(size_t size) {
 /* Classes grow by 8 bytes up to 128; those above are sizes that Lua asks for, or near them. */
 enum { FINE = 128, NFINE = FINE / 8 };
 static const unsigned short coarse[] = {160, 192, 256,  320,  384,  512,
-                                        640, 768, 1024, 1280, 1664, SMALL};
+                                        720, 768, 1024, 1280, 1624, SMALL};
 _Static_assert(NFINE + sizeof coarse / sizeof coarse[0] == RL_ARENA_CLASSES, "one list for each");
 
 static unsigned class_of(size_t size) {
@@ -181,9 +183,12 @@ static size_t class_size(unsigned class) {
 }
 
 static bool add_chunk(rl_arena *a, size_t size) {
-  if (size < CHUNK) size = CHUNK;
+  size_t usual = a->chunks ? a->chunks->size * 2 : CHUNK;
+  if (usual > LARGEST_CHUNK) usual = LARGEST_CHUNK;
+  if (size < usual) size = usual;
   chunk *c = malloc(sizeof *c + size);
   if (!c) return false;
+  c->size = size;
   c->next = a->chunks;
   a->chunks = c;
   a->at = (char *)c->data;

@@ -148,7 +148,7 @@ void rl_handle_open_methods(lua_State *L) {
 /* Twice the room for all methods that there may be: few then share a place in the hash. */
 static void make_methods(lua_State *L, rl_handle_type type) {
   if (rl_state_of(L)->lazy) {
-    lua_createtable(L, 0, 2);
+    lua_newtable(L);
     rl_library_push_demand(L);
     lua_setmetatable(L, -2);
   } else {
@@ -245,12 +245,12 @@ void rl_handle_push(lua_State *L, rl_state *S, rl_object *o, uint8_t rights) {
   lua_remove(L, -2);
 }
 
-/* Most tasks have a few handles of two types. */
+/* Most tasks have a few handles of two or three types: what stands for the classes until they are made keeps
+   the registry from growing for them. */
 void rl_handle_open(lua_State *L) {
-  static const rl_handle_type expected[] = {RL_H_CHAN, RL_H_DONE};
-  for (int i = 0; i < 2; i++) { /* makes room for them */
+  for (int i = 0; i < 4; i++) {
     lua_pushboolean(L, 0);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[expected[i]]);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[i]);
   }
   lua_createtable(L, 0, 4);
   lua_createtable(L, 0, 1);
