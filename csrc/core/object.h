@@ -36,6 +36,7 @@ enum {
 typedef struct rl_ref {
   rl_object *to; /* counted */
   uint8_t rights;
+  uint8_t type; /* the binding's */
 } rl_ref;
 
 typedef struct rl_edge rl_edge;

@@ -19,6 +19,7 @@ rl_program *rl_programs(void) {
 rl_program *rl_program_make(void) {
   rl_program *p = calloc(1, sizeof *p);
   if (!p) return NULL;
+  rl_waiter_open(&p->waiter);
   p->background = rl_done_make(NULL);
   if (!p->background) return free(p), NULL;
   p->background->name = strdup("background"); /* without memory it has none */

@@ -29,6 +29,7 @@ typedef struct rl_program {
   atomic_uint ended;       /* how far somebody is with ending it */
   atomic_uint leaving;     /* tasks that are in os.exit */
   atomic_uint untaken;     /* errors reported because nobody took them */
+  rl_waiter waiter;        /* the main program's own */
   void *binding;           /* the binding's record of the main state; immutable */
   rl_done *background;     /* immutable; fires when the program ends */
   struct rl_program *next; /* in the list of programs, which only grows */

@@ -47,7 +47,7 @@ RL_SLOW static void refuse(lua_State *L, int idx, uint8_t right) {
 /* The handle of the channel at `idx`, which the caller wants to use with `right`. */
 static inline rl_handle *check(lua_State *L, int idx, uint8_t right) {
   rl_handle *h = rl_handle_test(L, idx);
-  if (!h || h->type > RL_H_TIMER || !(h->edge.ref.rights & right) || h->state->over)
+  if (!h || rl_handle_type_of(h) > RL_H_TIMER || !(h->edge.ref.rights & right) || h->state->over)
     refuse(L, idx, right);
   return h;
 }
@@ -332,7 +332,7 @@ static int chan_tostring(lua_State *L) {
   rl_handle *h = rl_handle_test(L, 1);
   if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, 1, "channel");
   rl_chan *c = (rl_chan *)h->edge.ref.to;
-  const char *type = rl_handle_name((rl_handle_type)h->type);
+  const char *type = rl_handle_name(rl_handle_type_of(h));
   if (c->name)
     lua_pushfstring(L, "%s \"%s\" (%d of %d)", type, c->name, (int)rl_chan_count(c), (int)c->cap);
   else

@@ -39,7 +39,7 @@ static rl_handle_type type_of(rl_object *o, uint8_t rights) {
 
 rl_handle *rl_handle_as(lua_State *L, int idx, rl_handle_type type) {
   rl_handle *h = rl_handle_test(L, idx);
-  return h && h->type == type ? h : NULL;
+  return h && rl_handle_type_of(h) == type ? h : NULL;
 }
 
 void rl_handle_alive(lua_State *L, rl_state *S) {
@@ -48,7 +48,7 @@ void rl_handle_alive(lua_State *L, rl_state *S) {
 
 int rl_type_error(lua_State *L, int idx, const char *what) {
   rl_handle *h = rl_handle_test(L, idx);
-  const char *got = h ? names[h->type] : luaL_typename(L, idx);
+  const char *got = h ? names[rl_handle_type_of(h)] : luaL_typename(L, idx);
   return luaL_argerror(L, idx, lua_pushfstring(L, "%s expected, got %s", what, got));
 }
 
@@ -111,56 +111,71 @@ static int count(rl_handle_type type, bool metamethods) {
   return n;
 }
 
-/* Pushes the methods of a type; false, and nothing, when it has no class yet. */
-static bool push_methods(lua_State *L, rl_handle_type type) {
-  bool made = lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) == LUA_TTABLE;
-  if (made) lua_getfield(L, -1, "__index");
-  lua_remove(L, made ? -2 : -1);
-  return made;
+/* Does the class of a type have the table of methods at 1? */
+static bool has_methods(lua_State *L, rl_handle_type type) {
+  bool has = false;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) == LUA_TTABLE) {
+    lua_getfield(L, -1, "__index");
+    has = lua_rawequal(L, 1, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return has;
+}
+
+/* Puts the method whose name is the string at 2 into the table of methods at `idx`, and pushes it. */
+static int fetch_method(lua_State *L, rl_handle_type type, int idx) {
+  lua_CFunction f = find_method(type, lua_tostring(L, 2));
+  if (!f) return 0;
+  lua_pushcfunction(L, f);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, idx);
+  return 1;
 }
 
 int rl_handle_method(lua_State *L) {
-  for (int type = 0; type < RL_H_TYPES; type++) {
-    if (!push_methods(L, (rl_handle_type)type)) continue;
-    bool found = lua_rawequal(L, 1, -1);
-    lua_pop(L, 1);
-    lua_CFunction f = found ? find_method((rl_handle_type)type, lua_tostring(L, 2)) : NULL;
-    if (!f) continue;
-    lua_pushcfunction(L, f);
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, 1);
-    return 1;
-  }
-  return 0;
+  int type = 0;
+  while (type < RL_H_TYPES && !has_methods(L, (rl_handle_type)type)) type++;
+  return type < RL_H_TYPES ? fetch_method(L, (rl_handle_type)type, 1) : 0;
+}
+
+/* Pushes the table of all methods, with twice the room: few then share a place in its hash. */
+static void push_all_methods(lua_State *L, rl_handle_type type) {
+  lua_createtable(L, 0, 2 * count(type, false));
+  set_functions(L, type, false);
 }
 
 void rl_handle_open_methods(lua_State *L) {
   for (int type = 0; type < RL_H_TYPES; type++) {
-    if (!push_methods(L, (rl_handle_type)type)) continue;
-    set_functions(L, (rl_handle_type)type, false);
-    lua_pushnil(L);
-    lua_setmetatable(L, -2);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key[type]) == LUA_TTABLE) {
+      push_all_methods(L, (rl_handle_type)type);
+      lua_setfield(L, -2, "__index");
+    }
     lua_pop(L, 1);
   }
 }
 
-/* Twice the room for all methods that there may be: few then share a place in the hash. */
-static void make_methods(lua_State *L, rl_handle_type type) {
-  if (rl_state_of(L)->lazy) {
-    lua_newtable(L);
-    rl_library_push_demand(L);
-    lua_setmetatable(L, -2);
-  } else {
-    lua_createtable(L, 0, 2 * count(type, false));
-    set_functions(L, type, false);
-  }
+/* __index of a class none of whose methods was used: makes the table, which takes this one's place. */
+static int first_method(lua_State *L) {
+  rl_handle *h = rl_handle_test(L, 1);
+  if (!h || lua_type(L, 2) != LUA_TSTRING) return 0;
+  lua_getmetatable(L, 1);
+  lua_newtable(L);
+  rl_library_push_demand(L);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, 3, "__index");
+  return fetch_method(L, rl_handle_type_of(h), 4);
 }
 
 /* __index comes first: what comes later and falls on the same place of the hash is behind it. */
 static void make_class(lua_State *L, rl_handle_type type) {
   lua_createtable(L, 0, count(type, true) + 3);
-  make_methods(L, type);
+  if (rl_state_of(L)->lazy)
+    lua_pushcfunction(L, first_method);
+  else
+    push_all_methods(L, type);
   lua_setfield(L, -2, "__index");
   lua_pushcfunction(L, handle_gc);
   lua_setfield(L, -2, "__gc");
@@ -180,7 +195,7 @@ static void push_class(lua_State *L, rl_handle_type type) {
 rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
   rl_handle *h = lua_newuserdatauv(L, sizeof *h, type == RL_H_DONE ? 1 : 0);
   h->edge.ref.to = NULL;
-  h->type = (uint8_t)type;
+  h->edge.ref.type = (uint8_t)type;
   h->mark = NULL; /* until it is filled */
   push_class(L, type);
   lua_setmetatable(L, -2);
@@ -200,7 +215,8 @@ static void hold_late(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uin
   rl_retain(o);
   *late = (rl_late){S->late, o};
   S->late = late;
-  h->edge.ref = (rl_ref){o, rights};
+  h->edge.ref.to = o;
+  h->edge.ref.rights = rights;
 }
 
 void rl_handle_drop_late(rl_state *S) {
@@ -226,7 +242,7 @@ void rl_handle_fill(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8
   rl_release(o); /* the caller's count */
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   lua_pushvalue(L, -2);
-  lua_rawsetp(L, -2, (char *)o + h->type);
+  lua_rawsetp(L, -2, (char *)o + rl_handle_type_of(h));
   lua_pop(L, 1);
 }
 

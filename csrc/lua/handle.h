@@ -27,8 +27,7 @@ typedef enum {
 } rl_handle_type;
 
 typedef struct rl_handle {
-  rl_edge edge;     /* edge.ref.to is NULL on an empty handle */
-  uint8_t type;     /* an rl_handle_type; immutable */
+  rl_edge edge;     /* edge.ref.to is NULL on an empty handle; edge.ref.type is an rl_handle_type */
   const void *mark; /* says that this is one of ours: cheaper to look at than the metatable */
   rl_state *state;  /* that it belongs to; immutable once filled */
 } rl_handle;
@@ -40,6 +39,10 @@ extern const char rl_handle_mark;
 static inline rl_handle *rl_handle_test(lua_State *L, int idx) {
   rl_handle *h = (rl_handle *)lua_touserdata(L, idx);
   return h && lua_rawlen(L, idx) == sizeof *h && h->mark == &rl_handle_mark ? h : NULL;
+}
+
+static inline rl_handle_type rl_handle_type_of(const rl_handle *h) {
+  return (rl_handle_type)h->edge.ref.type;
 }
 
 /* Pushes the handle of `o` (borrowed; the handle takes a count of its own). May raise out of memory. */

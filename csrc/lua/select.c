@@ -36,8 +36,8 @@ number `rille.now()`.
 static void no_case(lua_State *L, int idx, const char *where) {
   static const char *const what = "channel, send case, done, task, timer or number";
   rl_handle *h = rl_handle_test(L, idx);
-  const char *got = h ? rl_handle_name((rl_handle_type)h->type) : luaL_typename(L, idx);
-  if (h && h->type == RL_H_SENDER) got = "sender (use its `sending`)";
+  const char *got = h ? rl_handle_name(rl_handle_type_of(h)) : luaL_typename(L, idx);
+  if (h && rl_handle_type_of(h) == RL_H_SENDER) got = "sender (use its `sending`)";
   luaL_error(L, "bad case %s to 'select' (%s expected, got %s)", where, what, got);
 }
 

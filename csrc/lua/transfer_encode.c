@@ -181,7 +181,7 @@ static void put_pointer(encoder *e, int idx) {
 static uint32_t add_ref(encoder *e, rl_object *to, uint8_t rights) {
   if (e->nref == e->ref_room) e->ref = rl_transfer_grow(e->L, e->ref, sizeof(rl_ref), &e->ref_room);
   rl_retain(to);
-  e->ref[e->nref] = (rl_ref){to, rights};
+  e->ref[e->nref] = (rl_ref){.to = to, .rights = rights};
   return e->nref++;
 }
 

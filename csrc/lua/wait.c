@@ -28,8 +28,7 @@ static void wake_deadline(rl_timer *t, rl_wakes *ws) {
 
 void rl_wait_open(rl_state *S) {
   rl_wait *W = &S->wait;
-  rl_waiter_open(&W->own);
-  W->waiter = S->task ? &S->task->waiter : &W->own;
+  if (S->program) W->waiter = S->task ? &S->task->waiter : &S->program->waiter;
   W->cases = W->inl;
   W->n = 0;
   W->room = NULL;
@@ -38,7 +37,6 @@ void rl_wait_open(rl_state *S) {
 }
 
 void rl_wait_close(rl_state *S) {
-  rl_waiter_close(&S->wait.own);
   free(S->wait.room);
 }
 
@@ -62,8 +60,8 @@ double rl_deadline_at(lua_State *L, int idx) {
 
 rl_source *rl_wait_source(lua_State *L, int idx) {
   rl_handle *h = rl_handle_test(L, idx);
-  if (!h || h->type == RL_H_CANCEL || h->type == RL_H_SENDER || h->type == RL_H_STOP) return NULL;
-  return (rl_source *)h->edge.ref.to;
+  uint8_t waitable = RL_MAY_RECV | RL_MAY_WATCH | RL_MAY_JOIN;
+  return h && h->edge.ref.rights & waitable ? (rl_source *)h->edge.ref.to : NULL;
 }
 
 static int guard_error(lua_State *L, int idx) {

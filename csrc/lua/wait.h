@@ -21,8 +21,7 @@ typedef struct rl_state rl_state;
 typedef int (*rl_finish)(lua_State *L, rl_state *S, rl_status st);
 
 typedef struct rl_wait {
-  rl_waiter own;     /* a main program's */
-  rl_waiter *waiter; /* own, or the task's */
+  rl_waiter *waiter; /* the task's, or the program's */
   rl_timer timer;    /* for the deadline */
   double deadline;   /* INFINITY: none */
   rl_case *cases;    /* inl, or room */
