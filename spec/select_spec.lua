@@ -357,6 +357,29 @@ describe("rille.try_select", function()
     assert.equal("empty", select(2, ch:try_recv()))
   end)
 
+  it("finds a case when at every moment one or another is ready", function()
+    local a, b, stop = rille.chan(1), rille.chan(1), rille.chan(1)
+    a:send "v"
+    local mover = rille.go(function()
+      while not stop:try_recv() do -- a value is added before one is taken away
+        b:try_send "v"
+        a:try_recv()
+        a:try_send "v"
+        b:try_recv()
+      end
+    end)
+    local cases = { a }
+    for i = 2, 999 do cases[i] = rille.chan() end
+    cases[1000] = b
+    for _ = 1, 3000 do
+      local i = rille.try_select(table.unpack(cases))
+      assert.is_truthy(i)
+      cases[i]:try_send "v"
+    end
+    stop:send(true)
+    mover:await(BOUND)
+  end)
+
   it("works where one must not wait", function()
     local ch = filled "v"
     local results

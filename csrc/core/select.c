@@ -1,8 +1,8 @@
 /*
 ** select: look at the cases, queue on all of them, park, withdraw. As in Go all locks are held
-** between looking and queueing, taken in the order of addresses, so nothing can happen in between;
-** but a random choice first looks at one case after the other, each under its own lock, as any case that is
-** ready at its turn is as good a choice as any other.
+** between looking and queueing, taken in the order of addresses, so nothing can happen in between, and none is
+** ready only when none was at one moment. But a random choice first looks at one case after the other, each
+** under its own lock, as any case that is ready at its turn is as good a choice as any other.
 */
 #include "core/select.h"
 
@@ -123,7 +123,7 @@ rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, 
   poll_dones(cases, n);
   if (choice == RL_RANDOM) {
     rl_status st = look_one_by_one(cases, n, won);
-    if (st != RL_NOT_READY || !w) return st;
+    if (st != RL_NOT_READY) return st;
   }
   return look_and_queue(w, cases, n, choice, won);
 }
