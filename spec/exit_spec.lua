@@ -474,6 +474,42 @@ describe("Ctrl-C #exec", function()
   end)
 end)
 
+describe("a signal handler in Lua #exec", function()
+  it("may wait while the main program waits, which then goes on with its own wait", function()
+    local path = os.tmpname()
+    assert(os.execute(([[cc -shared -fPIC -I"$(.ci/lua-incdir)" -o '%s' spec/support/handler.c]])
+      :format(path)))
+    local waits = {
+      ["local ch = rille.chan() later(ch) print(ch:recv())"] = "late\n",
+      ["local ch = rille.chan() later(ch) print((rille.select(rille.never, 60, ch)))"] = "3\n",
+      ["print(rille.chan():recv(1))"] = "nil\tdeadline exceeded\tdeadline exceeded\n",
+      ["print(rille.sleep(1))"] = "true\n",
+    }
+    for wait, out in pairs(waits) do
+      local result = ended(0, proc.run(([[
+        local spare, handled = rille.chan(1), false
+        assert(package.loadlib('%s', "luaopen_handler"))()(function()
+          spare:send(rille.select(rille.never, spare, 0.01))
+          rille.sleep(0.01)
+          handled = true
+        end)
+        local function later(ch)
+          rille.go(function()
+            while #spare == 0 do rille.sleep(0.001) end
+            rille.sleep(0.02)
+            ch:send "late"
+          end)
+        end
+        ready()
+        %s
+        assert(handled)
+      ]]):format(path, wait), { kill = "USR1" }))
+      assert.equal(out, result.out)
+    end
+    os.remove(path)
+  end)
+end)
+
 -- #nottsan: ThreadSanitizer flushes stdout itself, without a bound, and delivers no signal to a
 -- loop without calls.
 describe("a full pipe as stdout #exec #nottsan", function()

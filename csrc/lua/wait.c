@@ -150,11 +150,15 @@ static int call_main_hook(lua_State *L) {
   return 0;
 }
 
-/* Lets the hook raise what it has to raise; the wait was taken back. */
+/* Lets the hook raise what it has to raise; the wait was taken back. What the hook calls may wait itself, so
+   what is waited for here is kept aside. */
 static void run_hook(lua_State *L, rl_state *S) {
+  rl_wait kept = S->wait;
   lua_pushlightuserdata(L, S);
   lua_pushcclosure(L, L == S->L ? nothing : call_main_hook, 1);
-  if (lua_pcall(L, 0, 0, 0) == LUA_OK) return;
+  int failed = lua_pcall(L, 0, 0, 0);
+  S->wait = kept;
+  if (!failed) return;
   lua_sethook(S->L, NULL, 0, 0);
   rl_wait_drop_unsent(&S->wait);
   lua_error(L);
