@@ -257,6 +257,18 @@ describe("rille.select", function()
     for i = 1, 3 do assert.is_true(counts[i] > 50, table.concat(counts, " ")) end
   end)
 
+  it("that waits serves the first of a channel's cases when it goes by order", function()
+    local ch = rille.chan()
+    local task = rille.go(function()
+      for _ = 1, 20 do rille.select_first(ch:sending(1), ch:sending(2), ch:sending(3)) end
+    end)
+    for _ = 1, 20 do
+      until_waiting(task)
+      assert.equal(1, ch:recv(BOUND))
+    end
+    task:await(BOUND)
+  end)
+
   it("does not send to itself", function()
     local ch = rille.chan()
     assert.is_nil((rille.try_select(ch, ch:sending(1))))

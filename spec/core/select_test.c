@@ -49,7 +49,7 @@ static void a_channel_may_stand_twice(void) {
   CHECK(publish(&w, k, 3, RL_RANDOM, &won) == RL_PARK, "a select waits");
   CHECK(put_number(c, 5) == RL_OK, "and is served");
   CHECK(put_number(c, 6) == RL_NOT_READY, "once");
-  CHECK(conclude(&w, k, 3, &won) == RL_OK && won == 0 && k[0].msg.u.i == 5, "by its first case");
+  CHECK(conclude(&w, k, 3, &won) == RL_OK && won < 2 && k[won].msg.u.i == 5, "by one of its cases");
   CHECK(!c->receivers.first, "all cases are withdrawn");
   for (int i = 0; i < 1000; i++) {
     rl_case s = send_case(c, i), r[] = {recv_case(c), recv_case(c)};
