@@ -155,6 +155,22 @@ describe("the end of the program #exec", function()
     assert.equal("no newline", result.out)
   end)
 
+  for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)" } do
+    it("keeps what was written while a task reads a pipe nobody writes: " .. ending, function()
+      local result = ended(0, proc.run([[
+        local started = rille.chan()
+        rille.go(function()
+          local pipe = io.popen("exec sleep 5", "r")
+          started:send(1)
+          pipe:read "a"
+        end)
+        started:recv()
+        io.write "written"
+      ]] .. ending))
+      assert.equal("written", result.out)
+    end)
+  end
+
   it("gives running tasks a moment", function()
     local result = ended(0, proc.run [[
       for i = 1, 3 do

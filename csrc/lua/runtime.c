@@ -46,21 +46,24 @@ static void pin_library(void) {
   if (dladdr(here.p, &info) && info.dli_fname) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
-static atomic_uint flushed;
+static atomic_uint unflushed; /* flushes under way */
 
-static void *flush_all(void *arg) {
-  (void)arg;
-  fflush(NULL);
-  atomic_store(&flushed, 1);
-  rl_futex_wake(&flushed, 1);
+static void *flush(void *file) {
+  fflush(file);
+  if (atomic_fetch_sub(&unflushed, 1) == 1) rl_futex_wake(&unflushed, 1);
   return NULL;
 }
 
-/* A file may be locked by an abandoned task that is blocked writing a full pipe. */
+/* A file may be locked by an abandoned task that is blocked in writing a full pipe, or in reading an empty
+   one: then the flush of all files gets no further than there, which must not keep back stdout. */
 static void flush_bounded(void) {
+  FILE *const files[] = {stdout, NULL};
   double until = rl_now() + FLUSH_TIME;
-  if (!rl_thread_start(flush_all, NULL)) return;
-  while (atomic_load(&flushed) == 0 && rl_futex_wait(&flushed, 0, until)) continue;
+  unsigned n;
+  atomic_fetch_add(&unflushed, 2);
+  for (int i = 0; i < 2; i++)
+    if (!rl_thread_start(flush, files[i])) atomic_fetch_sub(&unflushed, 1);
+  while ((n = atomic_load(&unflushed)) > 0 && rl_futex_wait(&unflushed, n, until)) continue;
 }
 
 static pid_t home; /* a forked child has none of our threads */
