@@ -664,6 +664,30 @@ describe("done:after", function()
     assert.equal("deadline exceeded", (out:recv(BOUND)))
   end)
 
+  it("that waits for its done is no task yet", function()
+    local done, cancel = rille.done()
+    local before, out = rille.stats().tasks.runnable, rille.chan(1)
+    local stop = done:after(print)
+    done:after(function() out:send(rille.stats().tasks.running) end)
+    assert.equal(before, rille.stats().tasks.runnable)
+    stop()
+    cancel()
+    assert.is_true(out:recv(BOUND) >= 1)
+  end)
+
+  it("that waits for its done does not hold up the end of the program", function()
+    local ended = helper.run [[
+      local rille, start
+      _G.keep = setmetatable({}, { __gc = function() print(rille.now() - start) end })
+      rille = require "rille"
+      local done = rille.done()
+      done:after(print, "never")
+      start = rille.now()
+    ]]
+    assert.equal(0, ended.code)
+    assert.is_true(tonumber(ended.out) < 0.15)
+  end)
+
   it("raises before it registers what cannot cross", function()
     local done, cancel = rille.done()
     local co = coroutine.create(print)

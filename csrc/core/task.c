@@ -1,6 +1,6 @@
 /*
-** task: start, end, the list of a program. A task is in its program's list until it is destroyed, that
-** is until it has ended and nobody holds it any more.
+** task: start, end, the list of a program. A task is in its program's list from its start until it is
+** destroyed, that is until it has ended and nobody holds it any more.
 */
 #include "core/task.h"
 
@@ -42,6 +42,7 @@ static void enlist(rl_task *t) {
 
 static void delist(rl_task *t) {
   rl_program *p = t->program;
+  if (!t->fiber.run) return; /* it was never started */
   rl_lock_take(&p->lock);
   if (t->prev)
     t->prev->next = t->next;
@@ -91,15 +92,15 @@ rl_task *rl_task_make(rl_program *p, const char *name, const char *started, rl_m
   rl_waiter_open(&t->waiter);
   t->program = p;
   t->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
-  t->since = rl_now();
   rl_msg_move(&t->call, call);
-  enlist(t);
   return t;
 }
 
 bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
-  t->fiber.run = run;
   if (!rl_sched_start() || (t->pinned && !rl_sched_pin(&t->fiber))) return false;
+  t->fiber.run = run;
+  t->since = rl_now();
+  enlist(t);
   rl_retain(&t->end.src.obj);
   atomic_fetch_add_explicit(&t->program->live, 1, memory_order_relaxed);
   rl_sched_ready(&t->fiber);

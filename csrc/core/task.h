@@ -72,7 +72,8 @@ void rl_task_end(rl_task *t, bool failed);
 rl_task_state rl_task_status(rl_task *t);
 bool rl_task_ended(rl_task *t);
 
-/* Calls `visit` for each task of the program that has not been destroyed, under the program's lock. */
+/* Calls `visit` for each task of the program that was started and not yet destroyed, under the program's
+   lock. */
 void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *ud);
 /* Unwinds those that wait: their wait ends with RL_INTERRUPTED. Returns how many. */
 unsigned rl_program_interrupt(rl_program *p);
