@@ -92,6 +92,27 @@ describe("rille.any", function()
     fired("deadline exceeded", "slow", awaited(any))
   end)
 
+  it("asked past the deadline of its done has that one's cause, whoever fires it", function()
+    for _ = 1, 30 do
+      local done = rille.done { timeout = 0.02, cause = "slow" }
+      local siblings = {}
+      for i = 1, 2000 do siblings[i] = rille.any(done, rille.never) end
+      local last = rille.any(rille.any(done, rille.never), rille.never)
+      local deadline = done:deadline()
+      while rille.now() < deadline + 1e-4 do end -- luacheck: ignore 542 (the timers go first)
+      fired("deadline exceeded", "slow", last)
+      assert.equal("slow", awaited(siblings[2000]):cause())
+    end
+  end)
+
+  it("300,000 deep is asked past its deadline without a crash", function()
+    local any = rille.done { timeout = 1.5, cause = "deep" }
+    local deadline = any:deadline()
+    for _ = 1, 300000 do any = rille.any(any, rille.never) end
+    while rille.now() < deadline do end -- luacheck: ignore 542 (it looks before the timers do)
+    fired("deadline exceeded", "deep", any)
+  end)
+
   it("fires when any of its tasks ends", function()
     local gate, other = rille.chan(), rille.chan()
     local function waits(ch) ch:recv() end

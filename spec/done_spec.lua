@@ -212,6 +212,27 @@ describe("cancel", function()
     for _, task in ipairs(tasks) do assert.equal(cause, task:await(BOUND)) end
   end)
 
+  it("has fired its done when it returns, also while another thread comes to it", function()
+    local function cancel_all(ready, root, dones, cancels)
+      local late = 0
+      ready:send(true)
+      while not root:err() do end -- luacheck: ignore 542 (the cascade runs in another thread)
+      for i, cancel in ipairs(cancels) do
+        cancel "own"
+        if not dones[i]:err() then late = late + 1 end
+      end
+      return late
+    end
+    local root, cancel = rille.done()
+    local dones, cancels = {}, {}
+    for i = 1, 20000 do dones[i], cancels[i] = rille.done(root) end
+    local ready = rille.chan()
+    local task = rille.go(cancel_all, ready, root, dones, cancels)
+    ready:recv()
+    cancel "root"
+    assert.equal(0, (task:await(BOUND)))
+  end)
+
   it("dropped without a call does not fire", function()
     local done = rille.done()
     collectgarbage()
@@ -365,6 +386,15 @@ describe("timeout and deadline", function()
     local now = rille.now()
     assert.is_true((rille.done { timeout = LONG, deadline = now + 1 }):deadline() == now + 1)
     assert.is_true((rille.done { timeout = 1, deadline = now + LONG }):deadline() < now + LONG)
+  end)
+
+  it("are never late, also while another thread is firing what lies above", function()
+    local root = rille.done { timeout = 0.2, cause = "time" }
+    local leaf = root
+    for _ = 1, 20000 do leaf = rille.done(leaf) end
+    local deadline = leaf:deadline()
+    while rille.now() < deadline + 1e-4 do end -- luacheck: ignore 542 (the timers go first)
+    fired("deadline exceeded", "time", leaf)
   end)
 
   it("huge or infinite ones never fire", function()

@@ -67,33 +67,24 @@ static void any_withdraw(rl_done *d) {
   rl_select_withdraw(any_of(d)->cases, any_of(d)->n, NULL);
 }
 
-static bool poll_case(rl_case *c) {
-  return c->op == RL_CASE_WATCH && rl_done_poll((rl_done *)c->node.on);
-}
-
-static void fire(rl_done *d, rl_case *c) {
-  rl_msg cause;
-  rl_why why = outcome(c, &cause);
-  if (!rl_done_fire(d, why, &cause)) rl_msg_drop(&cause);
-}
-
-/* The input's thread may not have come to this one yet: it is not waited for. */
-static void any_poll(rl_done *d) {
-  for (unsigned i = 0; i < any_of(d)->n; i++)
-    if (poll_case(&any_of(d)->cases[i])) {
-      fire(d, &any_of(d)->cases[i]);
-      return;
-    }
+static rl_done *any_earliest(rl_done *d) {
+  for (unsigned i = 0; i < any_of(d)->n; i++) {
+    rl_case *c = &any_of(d)->cases[i];
+    if (input_deadline(c) <= d->deadline) return rl_case_done(c);
+  }
+  return NULL;
 }
 
 static void any_start(rl_done *d) {
   any *a = any_of(d);
   unsigned won;
+  rl_msg cause;
   if (a->n == 0 || rl_select(&d->self, a->cases, a->n, RL_RANDOM, &won) == RL_PARK) return;
-  fire(d, &a->cases[won]); /* nobody contends: nothing was queued */
+  rl_why why = outcome(&a->cases[won], &cause);
+  rl_done_fire(d, why, &cause); /* nobody contends: nothing was queued */
 }
 
-static const rl_done_inputs any_inputs = {any_start, any_withdraw, any_poll};
+static const rl_done_inputs any_inputs = {any_start, any_withdraw, any_earliest};
 
 static void any_fire(rl_waiter *w, rl_wakes *ws) {
   rl_done *d = (rl_done *)w->u.hook.owner;
@@ -136,8 +127,10 @@ static void all_withdraw(rl_done *d) {
   for (unsigned i = 0; i < all_of(d)->n; i++) rl_select_withdraw(&all_of(d)->in[i].input, 1, NULL);
 }
 
-static void all_poll(rl_done *d) {
-  for (unsigned i = 0; i < all_of(d)->n; i++) poll_case(&all_of(d)->in[i].input);
+/* It has no deadline: the last of its inputs may have none. */
+static rl_done *all_earliest(rl_done *d) {
+  (void)d;
+  return NULL;
 }
 
 /* Input `c` has fired; the last one's outcome is that of the whole. */
@@ -163,7 +156,7 @@ static void all_start(rl_done *d) {
   if (a->n == 0) rl_done_fire(d, RL_CANCELED, NULL);
 }
 
-static const rl_done_inputs all_inputs = {all_start, all_withdraw, all_poll};
+static const rl_done_inputs all_inputs = {all_start, all_withdraw, all_earliest};
 
 static void all_fire(rl_waiter *w, rl_wakes *ws) {
   all_input *in = (all_input *)(void *)w; /* the waiter comes first */

@@ -6,11 +6,15 @@
 #include "core/done.h"
 
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 
 static void nothing(rl_done *d) {
   (void)d;
+}
+
+static rl_done *no_input(rl_done *d) {
+  (void)d;
+  return NULL;
 }
 
 static void take_over(rl_done *d, rl_done *from) {
@@ -19,18 +23,32 @@ static void take_over(rl_done *d, rl_done *from) {
   if (!rl_done_fire(d, (rl_why)from->why, &cause)) rl_msg_drop(&cause);
 }
 
-/* Queues `up`, unless the parent has fired already: then the child fires now. */
+/* Queues `n` for `w`; false: `on` has fired already. */
+static bool watch(rl_done *on, rl_node *n, rl_waiter *w) {
+  n->waiter = w;
+  n->on = &on->src;
+  n->msg = NULL;
+  rl_lock_take(&on->src.lock);
+  bool fired = rl_done_fired(on);
+  if (!fired) rl_queue_add(&on->watchers, n);
+  rl_lock_leave(&on->src.lock);
+  return !fired;
+}
+
+/* Another thread has claimed `d` or what fires it, and is on its way: it waits for nobody, so this is
+   short. */
+static void await_fired(rl_done *d) {
+  rl_waiter w;
+  rl_node n;
+  rl_waiter_open(&w);
+  rl_waiter_thread(&w);
+  if (watch(d, &n, &w)) rl_waiter_block(&w, NULL, NULL);
+}
+
+/* If the parent has fired already, the child fires now. */
 static void parent_watch(rl_done *d) {
-  rl_done *p = d->parent;
-  d->up.waiter = &d->self;
-  d->up.on = &p->src;
-  d->up.msg = NULL;
-  rl_done_poll(p);
-  rl_lock_take(&p->src.lock);
-  bool fired = rl_done_fired(p);
-  if (!fired) rl_queue_add(&p->watchers, &d->up);
-  rl_lock_leave(&p->src.lock);
-  if (fired) take_over(d, p);
+  rl_done_poll(d->parent);
+  if (!watch(d->parent, &d->up, &d->self)) take_over(d, d->parent);
 }
 
 static void parent_withdraw(rl_done *d) {
@@ -39,8 +57,12 @@ static void parent_withdraw(rl_done *d) {
   rl_lock_leave(&d->parent->src.lock);
 }
 
-static const rl_done_inputs no_inputs = {nothing, nothing, nothing};
-static const rl_done_inputs parent_input = {parent_watch, parent_withdraw, nothing};
+static rl_done *parent_earliest(rl_done *d) {
+  return d->parent->deadline <= d->deadline ? d->parent : NULL;
+}
+
+static const rl_done_inputs no_inputs = {nothing, nothing, no_input};
+static const rl_done_inputs parent_input = {parent_watch, parent_withdraw, parent_earliest};
 
 /* Runs when the parent has fired: the child takes over error and cause. */
 static void fire_from_parent(rl_waiter *w, rl_wakes *ws) {
@@ -144,7 +166,7 @@ void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws) {
 }
 
 bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
-  if (!rl_waiter_claim(&d->self, RL_OK, NULL)) return false;
+  if (!rl_waiter_claim(&d->self, RL_OK, NULL)) return await_fired(d), false;
   rl_wakes ws = {NULL, NULL};
   rl_done_finish(d, why, cause, &ws);
   rl_wake_all(&ws);
@@ -152,30 +174,23 @@ bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
   return true;
 }
 
-/* Its deadline has passed: whose is it? A parent's comes first, as it fires all. */
+/* Makes `d`, whose deadline has passed, fire: by the one whose deadline it is, which fires all on the path,
+   or by one that has fired already and has not yet come to what is below. */
 static void fire_late(rl_done *d) {
-  rl_done *p = d;
-  while (p->parent && p->parent->deadline <= d->deadline) {
-    if (rl_done_fired(p->parent)) {
-      take_over(p, p->parent);
-      return;
-    }
-    p = p->parent;
-  }
-  p->inputs->poll(p);
-  rl_done_fire(p, RL_DEADLINE, &p->timeout_cause);
+  rl_done *from = d->inputs->earliest(d);
+  for (; from && !rl_done_fired(from); from = d->inputs->earliest(d)) d = from;
+  if (from)
+    take_over(d, from);
+  else
+    rl_done_fire(d, RL_DEADLINE, &d->timeout_cause);
 }
 
-/* One that was claimed, or has a deadline that has passed, fires for certain, but another thread may be
-   about it: what was decided is never denied, so this waits for that thread, for the length of a cascade.
-   It is not called by one that fires. */
 bool rl_done_poll(rl_done *d) {
   if (rl_done_fired(d)) return true;
-  if (!rl_waiter_claimed(&d->self)) {
-    if (d->deadline == INFINITY || rl_now() < d->deadline) return false;
-    fire_late(d);
-  }
-  while (!rl_done_fired(d)) sched_yield();
+  if (d->deadline == INFINITY) return false;
+  if (rl_now() < d->deadline) return false;
+  fire_late(d);
+  await_fired(d); /* where another thread has fired on the path, it comes to `d` in a moment */
   return true;
 }
 

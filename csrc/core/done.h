@@ -16,9 +16,9 @@ typedef struct rl_done rl_done;
 
 /* How a done hangs on its inputs: one parent, several (any), or none. */
 typedef struct rl_done_inputs {
-  void (*start)(rl_done *d);    /* begins to watch them; fires when one has fired already */
-  void (*withdraw)(rl_done *d); /* takes its nodes out of the inputs' queues */
-  void (*poll)(rl_done *d);     /* fires inputs whose deadline has passed, and then d */
+  void (*start)(rl_done *d);        /* begins to watch them; fires when one has fired already */
+  void (*withdraw)(rl_done *d);     /* takes its nodes out of the inputs' queues */
+  rl_done *(*earliest)(rl_done *d); /* the input its deadline comes from; NULL: it is its own */
 } rl_done_inputs;
 
 struct rl_done {
@@ -54,13 +54,13 @@ rl_done *rl_done_make(rl_done *parent);
    memory or thread for the timer. */
 bool rl_done_start(rl_done *d, double own);
 
-/* Fires; takes the cause (may be NULL). False when it had fired already; then the cause stays. */
+/* Fires; takes the cause (may be NULL). False when others did; then the cause stays. It has fired on
+   return in any case, so it must not be called between a claim and its wakes. */
 bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause);
 /* The same for one whose `self` the caller has claimed; wakes are left to the caller. */
 void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws);
 
-/* Has it fired? Looks at deadlines itself, and waits for whoever is about to fire it, so it is never
-   late: not to be asked under a lock, nor by what firing calls. */
+/* Has it fired? Looks at deadlines itself, so it is never late. As rl_done_fire. */
 bool rl_done_poll(rl_done *d);
 static inline bool rl_done_fired(rl_done *d) {
   return atomic_load_explicit(&d->fired, memory_order_acquire);

@@ -151,10 +151,6 @@ static inline bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won)
   return true;
 }
 
-static inline bool rl_waiter_claimed(rl_waiter *w) {
-  return (atomic_load_explicit(&w->word, memory_order_acquire) & RL_W_CLAIMED) != 0;
-}
-
 /* Claims a wait that is parked or asleep, from anywhere: no lock needed, as only a claimer can end it. */
 bool rl_waiter_interrupt(rl_waiter *w);
 static inline void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {

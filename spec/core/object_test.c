@@ -72,7 +72,7 @@ static void blobs(void) {
   atomic_store(&destroyed, 0);
   rl_ref *ref = malloc(sizeof *ref);
   if (!ref) abort();
-  *ref = (rl_ref){&l->obj, RL_MAY_SEND};
+  *ref = (rl_ref){.to = &l->obj, .rights = RL_MAY_SEND};
   rl_msg a = {.u = {.blob = rl_blob_make("content", 8, ref, 1)}, .tag = RL_MSG_BLOB}, b, c;
   CHECK(rl_msg_bytes() == 8, "a blob counts its bytes");
   rl_msg_share(&b, &a);

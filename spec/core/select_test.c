@@ -46,10 +46,11 @@ static void a_channel_may_stand_twice(void) {
   unsigned won, n[2] = {0};
   rl_waiter_open(&w);
   rl_case k[] = {recv_case(c), recv_case(c), recv_case(NULL)};
-  CHECK(publish(&w, k, 3, RL_RANDOM, &won) == RL_PARK, "a select waits");
+  CHECK(publish(&w, k, 3, RL_ORDERED, &won) == RL_PARK, "a select waits");
   CHECK(put_number(c, 5) == RL_OK, "and is served");
   CHECK(put_number(c, 6) == RL_NOT_READY, "once");
-  CHECK(conclude(&w, k, 3, &won) == RL_OK && won < 2 && k[won].msg.u.i == 5, "by one of its cases");
+  CHECK(conclude(&w, k, 3, &won) == RL_OK && won == 0 && k[0].msg.u.i == 5,
+        "by its first case, when in order");
   CHECK(!c->receivers.first, "all cases are withdrawn");
   for (int i = 0; i < 1000; i++) {
     rl_case s = send_case(c, i), r[] = {recv_case(c), recv_case(c)};
@@ -59,6 +60,13 @@ static void a_channel_may_stand_twice(void) {
     conclude(&w, &s, 1, &won);
   }
   CHECK(n[0] > 400 && n[1] > 400, "both cases of one channel are chosen");
+  n[0] = n[1] = 0;
+  for (int i = 0; i < 1000; i++) {
+    publish(&w, k, 3, RL_RANDOM, &won);
+    put_number(c, i);
+    if (conclude(&w, k, 3, &won) == RL_OK) n[won]++;
+  }
+  CHECK(n[0] > 400 && n[1] > 400, "also of a select that has waited");
   drop_chan(c);
 }
 
@@ -170,6 +178,44 @@ static void selects_meet_each_other(void) {
   drop_chan(meeting);
 }
 
+static rl_chan *side[2];
+static atomic_bool moving;
+
+/* At each moment one of the two holds a value. */
+static void *move_to_and_fro(void *arg) {
+  int64_t got;
+  (void)arg;
+  for (int i = 0; atomic_load(&moving); i = 1 - i) {
+    put_number(side[i], 0);
+    take_number(side[1 - i], &got);
+  }
+  return NULL;
+}
+
+static void not_ready_means_none_was_at_one_moment(void) {
+  enum { LOOKS = 20000, BETWEEN = 30 };
+  rl_chan *empty = rl_chan_make(0, NULL);
+  unsigned won, missed = 0;
+  for (int i = 0; i < 2; i++) side[i] = rl_chan_make(1, NULL);
+  put_number(side[1], 0);
+  atomic_store(&moving, true);
+  pthread_t t = start_thread(move_to_and_fro, NULL);
+  for (int i = 0; i < LOOKS; i++) {
+    rl_case k[BETWEEN + 2] = {recv_case(side[0]), recv_case(side[1])};
+    for (int j = 0; j < BETWEEN; j++) k[j + 2] = recv_case(empty);
+    settle(k, BETWEEN + 2);
+    if (rl_select(NULL, k, BETWEEN + 2, RL_RANDOM, &won) == RL_OK)
+      put_number(side[won], 0);
+    else
+      missed++;
+  }
+  atomic_store(&moving, false);
+  join_thread(t);
+  CHECK(missed == 0, "a select finds none ready only if none was at one moment");
+  for (int i = 0; i < 2; i++) drop_chan(side[i]);
+  drop_chan(empty);
+}
+
 int main(void) {
   begin(60);
   choice_among_ready_is_uniform(RL_RANDOM);
@@ -180,6 +226,7 @@ int main(void) {
   closed_and_fired_cases();
   no_token_is_lost_in_contention();
   selects_meet_each_other();
+  not_ready_means_none_was_at_one_moment();
   CHECK(rl_chans() == 0, "no channel is left");
   return finish();
 }
