@@ -502,6 +502,30 @@ describe("values", function()
     raises("cannot send coroutine at values%.co", rille.done, { values = values })
   end)
 
+  it("that come as no table raise when they are looked up", function()
+    local odd = setmetatable({}, { __transfer = function() return function() return 5 end end })
+    local done = rille.done { values = odd }
+    raises("values must be a table, and came as number", done.value, done, "id")
+    package.loaded["spec.passing"] = { id = 17 }
+    done = rille.done { values = package.loaded["spec.passing"] }
+    package.loaded["spec.passing"] = 5
+    raises("values must be a table, and came as number", done.value, done, "id")
+    package.loaded["spec.passing"] = nil
+  end)
+
+  it("are taken from the opts once", function()
+    local reads = 0
+    local opts = setmetatable({}, {
+      __index = function(_, key)
+        if key ~= "values" then return nil end
+        reads = reads + 1
+        return reads == 1 and { id = 17 } or 5
+      end,
+    })
+    assert.equal(17, (rille.done(opts)):value "id")
+    assert.equal(1, reads)
+  end)
+
   it("of nil raise or find nothing, and never crash", function()
     local done = rille.done { values = {} }
     assert.is_nil(done:value "x")

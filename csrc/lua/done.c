@@ -47,9 +47,9 @@ static int no_memory(lua_State *L) {
 /* Making one */
 
 typedef struct options {
-  double own; /* its own deadline */
-  rl_msg cause, values;
-  const char *name;
+  double own;        /* its own deadline */
+  const char *name;  /* anchored on the stack, as are the next two */
+  int cause, values; /* their stack indices; 0: none */
 } options;
 
 static double number_option(lua_State *L, int idx, const char *key) {
@@ -71,7 +71,7 @@ static void earliest(options *o, double at) {
   if (at < o->own) o->own = at;
 }
 
-/* Checks all that can be wrong; nothing is held yet. */
+/* Checks all that can be wrong; nothing is held yet. Each option is read once: a metatable may answer anew. */
 static void scan_options(lua_State *L, int idx, options *o) {
   luaL_checktype(L, idx, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
@@ -84,16 +84,17 @@ static void scan_options(lua_State *L, int idx, options *o) {
   if (lua_getfield(L, idx, "deadline") != LUA_TNIL) earliest(o, number_option(L, idx, "deadline"));
   int type = lua_getfield(L, idx, "values");
   luaL_argcheck(L, type == LUA_TNIL || type == LUA_TTABLE, idx, "values must be a table");
+  if (type != LUA_TNIL) o->values = lua_gettop(L);
   type = lua_getfield(L, idx, "name");
   luaL_argcheck(L, type == LUA_TNIL || type == LUA_TSTRING, idx, "name must be a string");
   o->name = lua_tostring(L, -1);
+  if (lua_getfield(L, idx, "cause") != LUA_TNIL) o->cause = lua_gettop(L);
 }
 
-/* The stack below holds cause and values as handed in; each message goes straight into `d`. */
-static void encode_options(lua_State *L, rl_state *S, int idx, rl_done *d) {
-  if (lua_getfield(L, idx, "cause") != LUA_TNIL) rl_encode(L, S, -1, "cause", &d->timeout_cause);
-  if (lua_getfield(L, idx, "values") != LUA_TNIL) rl_encode(L, S, -1, "values", &d->values);
-  lua_pop(L, 2);
+/* Each message goes straight into `d`. */
+static void encode_options(lua_State *L, rl_state *S, const options *o, rl_done *d) {
+  if (o->cause) rl_encode(L, S, o->cause, "cause", &d->timeout_cause);
+  if (o->values) rl_encode(L, S, o->values, "values", &d->values);
 }
 
 static void open_cancel(lua_State *L, rl_state *S, rl_done *d) {
@@ -154,7 +155,7 @@ static int rille_done(lua_State *L) {
   if (!d) return no_memory(L);
   rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
   if (o.name && !(d->name = strdup(o.name))) return no_memory(L);
-  if (opts) encode_options(L, S, opts, d);
+  encode_options(L, S, &o, d);
   open_cancel(L, S, d);
   if (!rl_done_start(d, o.own)) return luaL_error(L, "cannot arm a timer: no memory or no thread");
   return 2;
@@ -293,6 +294,8 @@ static void push_values(lua_State *L, rl_state *S, rl_done *d) {
   if (lua_getiuservalue(L, -1, 1) == LUA_TNIL) {
     lua_pop(L, 1);
     rl_decode(L, S, &d->values);
+    if (!lua_istable(L, -1)) /* by a __transfer, or a module that has changed */
+      luaL_error(L, "values must be a table, and came as %s", luaL_typename(L, -1));
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, -3, 1);
   }
