@@ -476,6 +476,22 @@ describe("values", function()
     assert.equal(ch, done:value "ch")
   end)
 
+  it("stay the same tables, also those of parents that were collected", function()
+    local top = rille.done { values = { top = { 1 } } }
+    local leaf = rille.done((rille.done(top, { values = { mid = { 2 }, deep = { 3 } } })))
+    local function read() return leaf:value "top", leaf:value "mid", leaf:value "deep" end
+    top = nil
+    collectgarbage()
+    local function written()
+      for i, list in ipairs { read() } do list.by = i end
+    end
+    written()
+    collectgarbage()
+    collectgarbage()
+    for i, list in ipairs { read() } do assert.equal(i, list.by) end
+    assert.is_nil(top)
+  end)
+
   it("reach the tasks that hold a descendant", function()
     local root = rille.done { values = { id = 17, tags = { "a" } } }
     local leaf = rille.done(root)

@@ -288,17 +288,22 @@ static int done_name(lua_State *L) {
   return 1;
 }
 
-/* Pushes the values of `d` as a table, decoded once per state and kept with the handle. */
+/* Pushes the values of the done whose handle is on top, decoded once per state and kept with the handle. */
 static void push_values(lua_State *L, rl_state *S, rl_done *d) {
-  rl_handle_push(L, S, &d->src.obj, RL_MAY_WATCH);
-  if (lua_getiuservalue(L, -1, 1) == LUA_TNIL) {
-    lua_pop(L, 1);
-    rl_decode(L, S, &d->values);
-    if (!lua_istable(L, -1)) /* by a __transfer, or a module that has changed */
-      luaL_error(L, "values must be a table, and came as %s", luaL_typename(L, -1));
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, -3, 1);
-  }
+  if (lua_getiuservalue(L, -1, 1) != LUA_TNIL) return;
+  lua_pop(L, 1);
+  rl_decode(L, S, &d->values);
+  if (!lua_istable(L, -1)) /* by a __transfer, or a module that has changed */
+    luaL_error(L, "values must be a table, and came as %s", luaL_typename(L, -1));
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, -3, 1);
+}
+
+/* Replaces the handle on top by that of `above`, and makes it keep that one and so its decoded values. */
+static void climb(lua_State *L, rl_state *S, rl_done *above) {
+  rl_handle_push(L, S, &above->src.obj, RL_MAY_WATCH);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, -3, 2);
   lua_remove(L, -2);
 }
 
@@ -312,8 +317,11 @@ static int done_value(lua_State *L) {
   rl_state *S;
   rl_done *of = check(L, &S);
   luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 1);
   for (rl_done *d = of; d; d = d->values_from) {
     if (d->values.tag == RL_MSG_NONE) continue;
+    if (d != of) climb(L, S, d);
     push_values(L, S, d);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, -2) != LUA_TNIL) return 1;

@@ -193,7 +193,8 @@ static void push_class(lua_State *L, rl_handle_type type) {
 }
 
 rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
-  rl_handle *h = lua_newuserdatauv(L, sizeof *h, type == RL_H_DONE ? 1 : 0);
+  /* a done keeps its decoded values, and the handle above it that has some */
+  rl_handle *h = lua_newuserdatauv(L, sizeof *h, type == RL_H_DONE ? 2 : 0);
   h->edge.ref.to = NULL;
   h->edge.ref.type = (uint8_t)type;
   h->mark = NULL; /* until it is filled */
