@@ -114,6 +114,16 @@ describe("rille.notify #exec", function()
     ]])
   end)
 
+  it("does not break off what main reads", function()
+    says("line USR1\n", [[
+      local done = rille.notify "USR1"
+      local child = io.popen("sleep 0.05; kill -USR1 $PPID; sleep 0.05; echo line")
+      local line = assert(child:read "l")
+      assert(done:wait(5))
+      print(line .. " " .. done:cause())
+    ]])
+  end)
+
   it("a second TERM has its default effect", function()
     local result = run [[
       local done = rille.notify("INT", "TERM")

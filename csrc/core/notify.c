@@ -30,9 +30,10 @@ static void on_signal(int number) {
   rl_timer_ring();
 }
 
-/* The kernel puts the default action back when the signal comes: a second one has its effect. */
+/* The kernel puts the default action back when the signal comes: a second one has its effect. What it
+   interrupts goes on: it is no error of a read. */
 static bool watch(int number) {
-  struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+  struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
   sigemptyset(&a.sa_mask);
   if (listening[number] == 0 && sigaction(number, &a, &before[number]) != 0) return false;
   listening[number]++;
