@@ -339,6 +339,17 @@ describe("rille.any", function()
     assert.equal(50, #list)
   end)
 
+  it("looks values up through its first done, wherever it stands", function()
+    local done = rille.done { values = { user = "ada" } }
+    local other = rille.done { values = { user = "eve" } }
+    for _, combine in ipairs { rille.any, rille.all } do
+      assert.equal("ada", combine(done, other):value "user")
+      assert.equal("ada", combine(LONG, rille.never, nil, done, other):value "user")
+      assert.equal("ada", (rille.done(combine(LONG, done))):value "user")
+      assert.is_nil(combine(LONG, rille.never):value "user")
+    end
+  end)
+
   it("takes nil and false as never ready", function()
     local done, cancel = rille.done()
     local any = rille.any(nil, done, false)

@@ -397,17 +397,16 @@ typedef struct maker {
 } maker;
 
 /* Values are looked up through the first input that is a done. */
-static void inherit_values(lua_State *L, rl_done *d, int n) {
-  for (int i = 1; i <= n && !d->values_from; i++)
-    if (rl_handle_as(L, i, RL_H_DONE)) {
-      d->values_from = (rl_done *)rl_wait_source(L, i);
-      rl_retain(&d->values_from->src.obj);
-    }
+static rl_done *first_done(lua_State *L, int n) {
+  for (int i = 1; i <= n; i++)
+    if (rl_handle_as(L, i, RL_H_DONE)) return (rl_done *)rl_wait_source(L, i);
+  return NULL;
 }
 
 static int combine(lua_State *L, const maker *m) {
   rl_state *S = rl_self(L);
   int n = lua_gettop(L);
+  rl_done *from = first_done(L, n); /* before numbers become dones, too */
   luaL_checkstack(L, 8, "too many inputs");
   for (int i = 1; i <= n; i++)
     if (lua_type(L, i) == LUA_TNUMBER) number_to_done(L, S, i);
@@ -416,7 +415,8 @@ static int combine(lua_State *L, const maker *m) {
   if (!d) return no_memory(L);
   rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
   for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, rl_wait_source(L, i));
-  inherit_values(L, d, n);
+  if (from) rl_retain(&from->src.obj);
+  d->values_from = from;
   rl_done_start(d, INFINITY);
   return 1;
 }
