@@ -149,10 +149,10 @@ docs:
 	+@$(SUBMAKE) spec SPEC=spec/docs_spec.lua
 
 install: build
-	install -d $(DESTDIR)$(PREFIX)/lib/lua/5.4/rille
-	install -m 755 $(MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/rille
-	for file in $(MODULES:lua/%=%); do \
-	  install -D -m 644 lua/$$file $(DESTDIR)$(PREFIX)/share/lua/5.4/$$file; \
+	install -d "$(DESTDIR)$(PREFIX)/lib/lua/5.4/rille"
+	install -m 755 $(MODULE) "$(DESTDIR)$(PREFIX)/lib/lua/5.4/rille"
+	set -e; for file in $(MODULES:lua/%=%); do \
+	  install -D -m 644 lua/$$file "$(DESTDIR)$(PREFIX)/share/lua/5.4/$$file"; \
 	done
 
 clean:
