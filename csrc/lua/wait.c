@@ -26,13 +26,17 @@ static void wake_deadline(rl_timer *t, rl_wakes *ws) {
   rl_wakes_add(ws, of_timer(t)->wait.waiter);
 }
 
+static void forget_room(rl_wait *W) {
+  W->room = NULL;
+  W->nroom = 0;
+}
+
 void rl_wait_open(rl_state *S) {
   rl_wait *W = &S->wait;
   if (S->program) W->waiter = S->task ? &S->task->waiter : &S->program->waiter;
   W->cases = W->inl;
   W->n = 0;
-  W->room = NULL;
-  W->nroom = 0;
+  forget_room(W);
   rl_timer_init(&W->timer, claim_deadline, wake_deadline);
 }
 
@@ -154,9 +158,11 @@ static int call_main_hook(lua_State *L) {
    what is waited for here is kept aside. */
 static void run_hook(lua_State *L, rl_state *S) {
   rl_wait kept = S->wait;
+  forget_room(&S->wait);
   lua_pushlightuserdata(L, S);
   lua_pushcclosure(L, L == S->L ? nothing : call_main_hook, 1);
   int failed = lua_pcall(L, 0, 0, 0);
+  free(S->wait.room);
   S->wait = kept;
   if (!failed) return;
   lua_sethook(S->L, NULL, 0, 0);
