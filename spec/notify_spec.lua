@@ -124,6 +124,23 @@ describe("rille.notify #exec", function()
     ]])
   end)
 
+  it("is not fired by a signal that came before it was made", function()
+    says("live USR1\n", [[
+      local old = {}
+      for i = 1, 1000 do old[i] = rille.notify "USR1" end
+      local one = rille.any(table.unpack(old))
+      send "USR1"
+      while not one:err() do end
+      local new = rille.notify "USR1" -- mostly while others of the old are still being fired
+      for _, done in ipairs(old) do assert(done:wait(5)) end
+      assert(new:err() == nil)
+      io.write "live "
+      send "USR1"
+      assert(new:wait(5))
+      print(new:cause())
+    ]])
+  end)
+
   it("a second TERM has its default effect", function()
     local result = run [[
       local done = rille.notify("INT", "TERM")

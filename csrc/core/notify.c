@@ -73,29 +73,35 @@ static bool enlist(listener *l) {
   return true;
 }
 
-/* A listener for signal `number`, taken from the list and counted. */
-static listener *take_listener(int number, unsigned *which) {
-  for (listener *l = first, *next; l; l = next) {
-    next = l->next;
-    for (unsigned i = 0; i < l->n; i++)
-      if (l->signals[i].number == number && rl_try_retain(&l->done.src.obj)) {
-        unlist(l);
-        *which = i;
-        return l;
-      }
-  }
+/* The name under which `l` listens for signal `number`; NULL: it does not. */
+static rl_msg *listens_for(listener *l, int number) {
+  for (unsigned i = 0; i < l->n; i++)
+    if (l->signals[i].number == number) return &l->signals[i].name;
   return NULL;
 }
 
+/* All that listen for signal `number`, unlisted and counted, linked by `next`; the oldest comes first. All
+   at once: whoever listens as soon as one of them has fired waits for another signal. */
+static listener *take_listeners(int number) {
+  listener *taken = NULL;
+  for (listener *l = first, *next; l; l = next) {
+    next = l->next;
+    if (!listens_for(l, number) || !rl_try_retain(&l->done.src.obj)) continue;
+    unlist(l);
+    l->next = taken;
+    taken = l;
+  }
+  return taken;
+}
+
 static void deliver(int number) {
-  for (;;) {
-    unsigned which;
-    pthread_mutex_lock(&lock);
-    listener *l = take_listener(number, &which);
-    pthread_mutex_unlock(&lock);
-    if (!l) return;
+  pthread_mutex_lock(&lock);
+  listener *l = take_listeners(number);
+  pthread_mutex_unlock(&lock);
+  for (listener *next; l; l = next) {
+    next = l->next;
     rl_msg cause;
-    rl_msg_share(&cause, &l->signals[which].name);
+    rl_msg_share(&cause, listens_for(l, number));
     if (!rl_done_fire(&l->done, RL_CANCELED, &cause)) rl_msg_drop(&cause);
     rl_release(&l->done.src.obj);
   }
