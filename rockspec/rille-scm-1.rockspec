@@ -34,6 +34,7 @@ build = {
         "csrc/core/any.c",
         "csrc/core/chan.c",
         "csrc/core/done.c",
+        "csrc/core/event.c",
         "csrc/core/lock.c",
         "csrc/core/msg.c",
         "csrc/core/notify.c",

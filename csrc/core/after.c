@@ -47,8 +47,8 @@ rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *)) {
   rl_object_init(&a->obj, RL_AFTER, destroy);
   a->task = task;
   a->run = run;
-  rl_retain(&on->src.obj);
-  rl_case_set(&a->on, RL_CASE_WATCH, &on->src);
+  rl_retain(&on->event.src.obj);
+  rl_case_set(&a->on, RL_CASE_WATCH, &on->event.src);
   rl_waiter_open(&a->waiter);
   rl_waiter_hook(&a->waiter, &a->obj, fire);
   rl_retain(&a->obj); /* itself */

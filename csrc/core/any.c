@@ -40,11 +40,7 @@ static void drop_input(rl_case *c) {
 /* Why and with what cause input `c` fires a done; the cause is the caller's. */
 static rl_why outcome(rl_case *c, rl_msg *cause) {
   cause->tag = RL_MSG_NONE;
-  if (c->op == RL_CASE_WATCH) {
-    rl_done *from = (rl_done *)c->node.on;
-    rl_msg_share(cause, &from->cause);
-    return (rl_why)from->why;
-  }
+  if (c->op == RL_CASE_WATCH) return rl_event_outcome(rl_case_event(c), cause);
   if (((rl_chan *)c->node.on)->timed) {
     rl_msg_drop(&c->msg);
     return RL_DEADLINE;
@@ -54,7 +50,7 @@ static rl_why outcome(rl_case *c, rl_msg *cause) {
 }
 
 static double input_deadline(rl_case *c) {
-  return c->op == RL_CASE_WATCH ? ((rl_done *)c->node.on)->deadline : (double)INFINITY;
+  return c->op == RL_CASE_WATCH ? rl_event_deadline(rl_case_event(c)) : (double)INFINITY;
 }
 
 /* any */
@@ -70,7 +66,7 @@ static void any_withdraw(rl_done *d) {
 static rl_done *any_earliest(rl_done *d) {
   for (unsigned i = 0; i < any_of(d)->n; i++) {
     rl_case *c = &any_of(d)->cases[i];
-    if (input_deadline(c) <= d->deadline) return rl_case_done(c);
+    if (input_deadline(c) <= d->deadline) return rl_done_of(rl_case_event(c));
   }
   return NULL;
 }
@@ -103,8 +99,8 @@ static void any_destroy(rl_object *o) {
 rl_done *rl_any_make(unsigned n) {
   any *a = malloc(sizeof *a + n * sizeof a->cases[0]);
   if (!a) return NULL;
-  rl_done_init(&a->done, RL_DONE, any_destroy);
-  rl_waiter_hook(&a->done.self, &a->done.src.obj, any_fire);
+  rl_done_init(&a->done, any_destroy);
+  rl_waiter_hook(&a->done.self, &a->done.event.src.obj, any_fire);
   a->done.inputs = &any_inputs;
   a->n = n;
   for (unsigned i = 0; i < n; i++) set_input(&a->cases[i], NULL);
@@ -140,7 +136,7 @@ static void count_down(all *a, rl_case *c, rl_wakes *ws) {
   rl_msg cause;
   rl_why why = outcome(c, &cause);
   rl_done_finish(&a->done, why, &cause, ws);
-  rl_release(&a->done.src.obj); /* the claim's count; the input's hook holds another */
+  rl_release(&a->done.event.src.obj); /* the claim's count; the input's hook holds another */
 }
 
 static void all_start(rl_done *d) {
@@ -173,14 +169,14 @@ static void all_destroy(rl_object *o) {
 rl_done *rl_all_make(unsigned n) {
   all *a = malloc(sizeof *a + n * sizeof a->in[0]);
   if (!a) return NULL;
-  rl_done_init(&a->done, RL_DONE, all_destroy);
+  rl_done_init(&a->done, all_destroy);
   a->done.inputs = &all_inputs;
   a->n = n;
   atomic_init(&a->left, n);
   for (unsigned i = 0; i < n; i++) {
     set_input(&a->in[i].input, NULL);
     rl_waiter_open(&a->in[i].waiter);
-    rl_waiter_hook(&a->in[i].waiter, &a->done.src.obj, all_fire);
+    rl_waiter_hook(&a->in[i].waiter, &a->done.event.src.obj, all_fire);
   }
   return &a->done;
 }

@@ -1,5 +1,5 @@
 /*
-** done: a signal that fires once and never comes back. Who fires it is decided by the claim word
+** done: an event that carries cancellation. Who fires it is decided by the claim word
 ** of its own waiter `self`: a cancel, its deadline, its parent or any other input contend for it
 ** alike. A child holds its parent; the parent knows the child only by a node in its queue of
 ** watchers, which the child withdraws when it fires or is destroyed.
@@ -7,8 +7,8 @@
 #ifndef RL_DONE_H
 #define RL_DONE_H
 
+#include "core/event.h"
 #include "core/timer.h"
-#include "core/waiter.h"
 
 typedef enum { RL_CANCELED, RL_DEADLINE } rl_why;
 
@@ -22,14 +22,12 @@ typedef struct rl_done_inputs {
 } rl_done_inputs;
 
 struct rl_done {
-  rl_source src;
-  rl_queue watchers; /* src.lock */
-  atomic_bool fired; /* set under src.lock, after why and cause */
-  uint8_t why;       /* an rl_why; immutable once fired */
-  bool timed;        /* has a deadline of its own; immutable once started */
-  rl_msg cause;      /* immutable once fired; empty: the error itself */
+  rl_event event;
+  uint8_t why;  /* an rl_why; immutable once fired */
+  bool timed;   /* has a deadline of its own; immutable once started */
+  rl_msg cause; /* immutable once fired; empty: the error itself */
   rl_waiter self;
-  rl_done *parent;              /* counted; immutable; NULL: none, or other inputs */
+  rl_event *parent;             /* counted; immutable; NULL: none, or other inputs */
   rl_node up;                   /* in the parent's watchers */
   const rl_done_inputs *inputs; /* immutable */
   rl_timer timer;               /* for that */
@@ -41,15 +39,16 @@ struct rl_done {
 };
 
 /* Makes one without parent; `destroy` is called first by rl_done_clear's user. */
-void rl_done_init(rl_done *d, rl_kind kind, void (*destroy)(rl_object *));
+void rl_done_init(rl_done *d, void (*destroy)(rl_object *));
 /* Releases what a done holds; for the destroy of structures that begin with a done. */
 void rl_done_clear(rl_done *d);
 
-/* Puts an initialized one below `parent`, which it counts. */
-void rl_done_below(rl_done *d, rl_done *parent);
+/* Puts an initialized one below `parent`, a done or the end of a task, which it counts. */
+void rl_done_below(rl_done *d, rl_event *parent);
 
-/* A done of its own; NULL when out of memory. Not started: set deadline, values, causes, then start. */
-rl_done *rl_done_make(rl_done *parent);
+/* A done of its own; `parent` may be NULL. NULL when out of memory. Not started: set deadline, values, causes,
+   then start. */
+rl_done *rl_done_make(rl_event *parent);
 /* Begins to watch the inputs and arms the deadline; `own` is its own one (INFINITY: none). False: no
    memory or thread for the timer. */
 bool rl_done_start(rl_done *d, double own);
@@ -62,9 +61,23 @@ void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws);
 
 /* Has it fired? Looks at deadlines itself, so it is never late. As rl_done_fire. */
 bool rl_done_poll(rl_done *d);
-static inline bool rl_done_fired(rl_done *d) {
-  return atomic_load_explicit(&d->fired, memory_order_acquire);
+static inline bool rl_done_fired(const rl_done *d) {
+  return rl_event_fired(&d->event);
 }
+
+/* What is to be known of any event that may be a done: the same; why and with what cause it has fired (that of
+   a task's end is "canceled", and empty); the deadline on its path. */
+static inline rl_done *rl_done_of(rl_event *e) {
+  return e->src.obj.kind == RL_DONE ? (rl_done *)e : NULL;
+}
+
+static inline bool rl_event_poll(rl_event *e) {
+  return rl_event_fired(e) || (rl_done_of(e) && rl_done_poll(rl_done_of(e)));
+}
+
+/* The cause is shared: it is the caller's. */
+rl_why rl_event_outcome(rl_event *e, rl_msg *cause);
+double rl_event_deadline(rl_event *e);
 
 /* "canceled" or "deadline exceeded" */
 const char *rl_why_text(uint8_t why);

@@ -86,7 +86,7 @@ static listener *take_listeners(int number) {
   listener *taken = NULL;
   for (listener *l = first, *next; l; l = next) {
     next = l->next;
-    if (!listens_for(l, number) || !rl_try_retain(&l->done.src.obj)) continue;
+    if (!listens_for(l, number) || !rl_try_retain(&l->done.event.src.obj)) continue;
     unlist(l);
     l->next = taken;
     taken = l;
@@ -103,7 +103,7 @@ static void deliver(int number) {
     rl_msg cause;
     rl_msg_share(&cause, listens_for(l, number));
     if (!rl_done_fire(&l->done, RL_CANCELED, &cause)) rl_msg_drop(&cause);
-    rl_release(&l->done.src.obj);
+    rl_release(&l->done.event.src.obj);
   }
 }
 
@@ -125,8 +125,8 @@ static void destroy(rl_object *o) {
 rl_done *rl_notify_make(rl_done *parent, rl_notify_signal *signals, unsigned n) {
   listener *l = malloc(sizeof *l + n * sizeof l->signals[0]);
   if (!l) return NULL;
-  rl_done_init(&l->done, RL_DONE, destroy);
-  rl_done_below(&l->done, parent);
+  rl_done_init(&l->done, destroy);
+  rl_done_below(&l->done, &parent->event);
   l->listed = false;
   l->n = n;
   for (unsigned i = 0; i < n; i++) {
@@ -137,6 +137,6 @@ rl_done *rl_notify_make(rl_done *parent, rl_notify_signal *signals, unsigned n) 
   bool ok = rl_timer_on_ring(deliver_all) && enlist(l);
   pthread_mutex_unlock(&lock);
   if (ok && rl_done_start(&l->done, (double)INFINITY)) return &l->done;
-  rl_release(&l->done.src.obj);
+  rl_release(&l->done.event.src.obj);
   return NULL;
 }

@@ -8,7 +8,7 @@
 
 /* What needs no lock to know: skip the lock. */
 static bool surely_not_ready(rl_case *c) {
-  return c->op == RL_CASE_NEVER || (c->op == RL_CASE_WATCH && !rl_done_fired(rl_case_done(c)));
+  return c->op == RL_CASE_NEVER || (c->op == RL_CASE_WATCH && !rl_event_fired(rl_case_event(c)));
 }
 
 static rl_status attempt_alone(rl_case *c) {
@@ -24,7 +24,7 @@ static rl_status attempt_alone(rl_case *c) {
 /* A deadline that has passed fires now, before any lock is taken. */
 static void poll_dones(rl_case *cases, unsigned n) {
   for (unsigned i = 0; i < n; i++)
-    if (cases[i].op == RL_CASE_WATCH) rl_done_poll(rl_case_done(&cases[i]));
+    if (cases[i].op == RL_CASE_WATCH) rl_event_poll(rl_case_event(&cases[i]));
 }
 
 /* Puts case i's turn: a Fisher-Yates step on the permutation in look_order. */

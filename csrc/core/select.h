@@ -32,8 +32,8 @@ static inline rl_chan *rl_case_chan(rl_case *c) {
   return (rl_chan *)c->node.on;
 }
 
-static inline rl_done *rl_case_done(rl_case *c) {
-  return (rl_done *)c->node.on;
+static inline rl_event *rl_case_event(rl_case *c) {
+  return (rl_event *)c->node.on;
 }
 
 /* Does case `c`, whose op is told, if it is ready; with the lock of its source held. */
@@ -41,7 +41,7 @@ static inline rl_status rl_case_try(rl_case *c, rl_case_op op, rl_wakes *ws) {
   switch (op) {
   case RL_CASE_RECV: return rl_chan_take(rl_case_chan(c), &c->msg, ws);
   case RL_CASE_SEND: return rl_chan_put(rl_case_chan(c), &c->msg, ws);
-  case RL_CASE_WATCH: return rl_done_fired(rl_case_done(c)) ? RL_FIRED : RL_NOT_READY;
+  case RL_CASE_WATCH: return rl_event_fired(rl_case_event(c)) ? RL_FIRED : RL_NOT_READY;
   case RL_CASE_NEVER: break;
   }
   return RL_NOT_READY;
@@ -52,7 +52,7 @@ static inline void rl_case_queue(rl_case *c, rl_case_op op, rl_waiter *w) {
   switch (op) {
   case RL_CASE_RECV: rl_queue_add(&rl_case_chan(c)->receivers, &c->node); break;
   case RL_CASE_SEND: rl_queue_add(&rl_case_chan(c)->senders, &c->node); break;
-  case RL_CASE_WATCH: rl_queue_add(&rl_case_done(c)->watchers, &c->node); break;
+  case RL_CASE_WATCH: rl_queue_add(&rl_case_event(c)->watchers, &c->node); break;
   case RL_CASE_NEVER: break;
   }
 }
@@ -65,7 +65,7 @@ rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, 
 /* The same for a single case, whose op is told: where it is known beforehand, little is left of this. */
 static inline rl_status rl_select_one(rl_waiter *w, rl_case *c, rl_case_op op) {
   if (op == RL_CASE_NEVER) return w ? RL_PARK : RL_NOT_READY;
-  if (op == RL_CASE_WATCH) rl_done_poll(rl_case_done(c));
+  if (op == RL_CASE_WATCH) rl_event_poll(rl_case_event(c));
   rl_wakes ws = {NULL, NULL};
   rl_lock_take(&c->node.on->lock);
   rl_status st = rl_case_try(c, op, &ws);

@@ -66,29 +66,22 @@ static void destroy(rl_object *o) {
   delist(t);
   report(t);
   if (t->binding) t->discard(t->binding);
-  rl_msg_drop(&t->call);
   rl_msg_drop(&t->outcome);
   rl_waiter_close(&t->waiter);
   free(t->traceback);
   free(t->complaint);
-  if (t->name != t->started) free(t->started);
-  t->end.name = t->name; /* freed there */
-  rl_done_clear(&t->end);
+  rl_event_clear(&t->end);
   free(t);
 }
 
 rl_task *rl_task_make(rl_program *p, const char *name, const char *started, rl_msg *call) {
-  rl_task *t = calloc(1, sizeof *t);
+  size_t place = strlen(started) + 1, own = name ? strlen(name) + 1 : 0;
+  rl_task *t = calloc(1, sizeof *t + place + own);
   if (!t) return NULL;
-  t->started = strdup(started);
-  t->name = name ? strdup(name) : t->started;
-  if (!t->name || !t->started) {
-    if (name) free(t->name);
-    free(t->started);
-    free(t);
-    return NULL;
-  }
-  rl_done_init(&t->end, RL_TASK, destroy);
+  memcpy(t->started, started, place);
+  if (name) memcpy(t->started + place, name, own);
+  t->name = name ? t->started + place : t->started;
+  rl_event_init(&t->end, RL_TASK, destroy);
   rl_waiter_open(&t->waiter);
   t->program = p;
   t->id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
@@ -111,7 +104,9 @@ void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
-  rl_done_fire(&t->end, RL_CANCELED, NULL);
+  rl_wakes ws = {NULL, NULL};
+  rl_event_fire(&t->end, &ws);
+  rl_wake_all(&ws);
   rl_release(&t->end.src.obj);
   atomic_fetch_sub_explicit(&p->live, 1, memory_order_release);
   if (!atomic_load_explicit(&p->over, memory_order_relaxed)) return;
@@ -120,7 +115,7 @@ void rl_task_end(rl_task *t, bool failed) {
 }
 
 bool rl_task_ended(rl_task *t) {
-  return rl_done_fired(&t->end);
+  return rl_event_fired(&t->end);
 }
 
 rl_task_state rl_task_status(rl_task *t) {

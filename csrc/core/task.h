@@ -36,24 +36,26 @@ typedef struct rl_program {
 } rl_program;
 
 struct rl_task {
-  rl_done end; /* kind RL_TASK; fires when it ends, after the outcome was set */
+  rl_event end; /* kind RL_TASK; fires when it ends, after the outcome was set */
   rl_fiber fiber;
   rl_waiter waiter;
   rl_program *program;  /* immutable */
   rl_task *prev, *next; /* program->lock */
-  uint64_t id;          /* immutable, as is all to `call` */
-  char *name;
-  char *started; /* "file:line" */
+  uint64_t id;          /* immutable, as is all to `since` */
+  const char *name;     /* in `started`, or behind it */
   bool pinned, daemon;
-  double since;       /* when it was started */
-  rl_msg call;        /* function and arguments, until it runs */
   atomic_uchar state; /* an rl_task_state, as its own thread sees it */
   atomic_bool taken;  /* somebody has seen the outcome */
-  rl_msg outcome;     /* results or error; immutable once ended */
-  char *traceback;    /* of its error; immutable once ended */
-  char *complaint;    /* the error as text, for the report if nobody takes it */
-  void *binding;      /* the binding's, while it lives; its own thread's, or an inspector's */
+  double since;       /* when it was started */
+  union {
+    rl_msg call;    /* function and arguments, until it runs */
+    rl_msg outcome; /* results or error; immutable once ended */
+  };
+  char *traceback; /* of its error; immutable once ended */
+  char *complaint; /* the error as text, for the report if nobody takes it */
+  void *binding;   /* the binding's, while it lives; its own thread's, or an inspector's */
   void (*discard)(void *binding); /* for a task that was never started; immutable */
+  char started[];                 /* "file:line", and the name if it has one of its own */
 };
 
 rl_program *rl_program_make(void);

@@ -98,12 +98,12 @@ static void encode_options(lua_State *L, rl_state *S, const options *o, rl_done 
 }
 
 static void open_cancel(lua_State *L, rl_state *S, rl_done *d) {
-  rl_handle_push(L, S, &d->src.obj, RL_MAY_FIRE);
+  rl_handle_push(L, S, &d->event.src.obj, RL_MAY_FIRE);
 }
 
 /* A new done below `parent`: a channel is the one input of an or-channel. */
 static rl_done *make_below(rl_source *parent) {
-  if (parent->obj.kind != RL_CHAN) return rl_done_make((rl_done *)parent);
+  if (parent->obj.kind != RL_CHAN) return rl_done_make((rl_event *)parent);
   rl_done *d = rl_any_make(1);
   if (d) rl_any_input(d, 0, parent);
   return d;
@@ -151,9 +151,9 @@ static int rille_done(lua_State *L) {
   else if (opts != 1 && !lua_isnil(L, 1) && !(parent = rl_wait_source(L, 1)))
     return rl_type_error(L, 1, "parent (done, channel, task, timer or number) or options");
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
-  rl_done *d = make_below(parent ? parent : &S->program->background->src);
+  rl_done *d = make_below(parent ? parent : &S->program->background->event.src);
   if (!d) return no_memory(L);
-  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  rl_handle_fill(L, S, h, &d->event.src.obj, RL_MAY_WATCH);
   if (o.name && !(d->name = strdup(o.name))) return no_memory(L);
   encode_options(L, S, &o, d);
   open_cancel(L, S, d);
@@ -234,7 +234,7 @@ static int done_cause(lua_State *L) {
   rl_state *S;
   rl_done *d = check(L, &S);
   if (rl_done_poll(d))
-    rl_push_fired(L, S, d);
+    rl_push_fired(L, S, &d->event);
   else
     lua_pushnil(L);
   return 1;
@@ -249,7 +249,7 @@ static int done_check(lua_State *L) {
   rl_state *S;
   rl_done *d = check(L, &S);
   if (!rl_done_poll(d)) return 0;
-  rl_push_fired(L, S, d);
+  rl_push_fired(L, S, &d->event);
   return lua_error(L);
 }
 
@@ -301,7 +301,7 @@ static void push_values(lua_State *L, rl_state *S, rl_done *d) {
 
 /* Replaces the handle on top by that of `above`, and makes it keep that one and so its decoded values. */
 static void climb(lua_State *L, rl_state *S, rl_done *above) {
-  rl_handle_push(L, S, &above->src.obj, RL_MAY_WATCH);
+  rl_handle_push(L, S, &above->event.src.obj, RL_MAY_WATCH);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, -3, 2);
   lua_remove(L, -2);
@@ -349,7 +349,7 @@ static int done_wait(lua_State *L) {
   rl_done *d = check(L, &S);
   rl_wait *W = rl_wait_begin(&S->wait, "wait");
   rl_wait_guard(L, S, 2);
-  rl_wait_add(W, RL_CASE_WATCH, &d->src);
+  rl_wait_add(W, RL_CASE_WATCH, &d->event.src);
   return rl_wait_for(L, S, wait_finish);
 }
 
@@ -364,9 +364,9 @@ static int done_detached(lua_State *L) {
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = rl_done_make(NULL);
   if (!d) return no_memory(L);
-  rl_retain(&from->src.obj);
+  rl_retain(&from->event.src.obj);
   d->values_from = from;
-  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  rl_handle_fill(L, S, h, &d->event.src.obj, RL_MAY_WATCH);
   return 1;
 }
 
@@ -386,7 +386,7 @@ static void number_to_done(lua_State *L, rl_state *S, int idx) {
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = rl_done_make(NULL);
   if (!d) no_memory(L);
-  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  rl_handle_fill(L, S, h, &d->event.src.obj, RL_MAY_WATCH);
   if (!rl_done_start(d, at)) luaL_error(L, "cannot arm a timer: no memory or no thread");
   lua_replace(L, idx);
 }
@@ -413,9 +413,9 @@ static int combine(lua_State *L, const maker *m) {
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = m->make((unsigned)n);
   if (!d) return no_memory(L);
-  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  rl_handle_fill(L, S, h, &d->event.src.obj, RL_MAY_WATCH);
   for (int i = 1; i <= n; i++) m->input(d, (unsigned)i - 1, rl_wait_source(L, i));
-  if (from) rl_retain(&from->src.obj);
+  if (from) rl_retain(&from->event.src.obj);
   d->values_from = from;
   rl_done_start(d, INFINITY);
   return 1;
@@ -442,7 +442,7 @@ static int rille_any(lua_State *L) {
   int n = lua_gettop(L);
   rl_handle_alive(L, S);
   check_inputs(L, n);
-  if (n == 0) return rl_handle_push(L, S, &S->program->background->src.obj, RL_MAY_WATCH), 1;
+  if (n == 0) return rl_handle_push(L, S, &S->program->background->event.src.obj, RL_MAY_WATCH), 1;
   if (n == 1 && rl_handle_as(L, 1, RL_H_DONE)) return 1;
   return combine(L, &any);
 }
@@ -482,6 +482,6 @@ void rl_open_done(lua_State *L, rl_state *S) {
   static const luaL_Reg functions[] = {
       {"done", rille_done}, {"any", rille_any}, {"all", rille_all}, {NULL, NULL}};
   rl_setfuncs(L, S, functions);
-  rl_handle_push(L, S, &S->program->background->src.obj, RL_MAY_WATCH);
+  rl_handle_push(L, S, &S->program->background->event.src.obj, RL_MAY_WATCH);
   lua_setfield(L, -2, "background");
 }

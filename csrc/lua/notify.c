@@ -58,7 +58,7 @@ static int rille_notify(lua_State *L) {
   }
   rl_done *d = rl_notify_make(S->program->background, signals, (unsigned)n);
   if (!d) return luaL_error(L, "cannot watch for the signals");
-  rl_handle_fill(L, S, h, &d->src.obj, RL_MAY_WATCH);
+  rl_handle_fill(L, S, h, &d->event.src.obj, RL_MAY_WATCH);
   return 1;
 }
 

@@ -128,7 +128,7 @@ static unsigned unpack(lua_State *L) {
 static int push_watched(lua_State *L, rl_state *S, rl_case *c) {
   lua_pushnil(L);
   if (c->node.on->obj.kind == RL_TASK) return 2;
-  rl_push_fired(L, S, (rl_done *)c->node.on);
+  rl_push_fired(L, S, rl_case_event(c));
   return 4;
 }
 

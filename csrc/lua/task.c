@@ -166,6 +166,7 @@ static void fail_with(lua_State *L, rl_state *S) {
 
 /* Sets outcome and complaint from what the resume left; true: failed. */
 static bool settle(lua_State *L, rl_state *S, int status) {
+  rl_msg_drop(&S->task->call);              /* if it failed before it took that */
   if (status != LUA_OK) lua_resetthread(L); /* leaves the error on top */
   if (!lua_checkstack(L, LUA_MINSTACK)) {
     S->task->complaint = strdup("not enough memory");
@@ -193,6 +194,7 @@ static void run(rl_fiber *f) {
   atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
   if (!S->L && !rl_state_begin(S)) {
     t->complaint = strdup("not enough memory");
+    rl_msg_drop(&t->call);
     rl_state_close(S);
     rl_task_end(t, true);
     return;

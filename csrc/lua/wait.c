@@ -292,9 +292,10 @@ int rl_receive(lua_State *L, rl_state *S, rl_msg *m) {
   return lua_gettop(L) - top;
 }
 
-void rl_push_fired(lua_State *L, rl_state *S, rl_done *d) {
-  lua_pushstring(L, rl_why_text(d->why));
-  if (d->cause.tag == RL_MSG_NONE)
+void rl_push_fired(lua_State *L, rl_state *S, rl_event *e) {
+  rl_done *d = rl_done_of(e);
+  lua_pushstring(L, rl_why_text(d ? d->why : RL_CANCELED));
+  if (!d || d->cause.tag == RL_MSG_NONE)
     lua_pushvalue(L, -1);
   else
     rl_decode(L, S, &d->cause);
@@ -302,7 +303,7 @@ void rl_push_fired(lua_State *L, rl_state *S, rl_done *d) {
 
 void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
   if (c->op == RL_CASE_WATCH) {
-    rl_push_fired(L, S, (rl_done *)c->node.on);
+    rl_push_fired(L, S, rl_case_event(c));
     return;
   }
   bool timed = ((rl_chan *)c->node.on)->timed, delivered = st == RL_OK && !timed;

@@ -87,8 +87,8 @@ static inline bool rl_wait_cut_short(const rl_wait *W, rl_status st) {
   return st == RL_TIMEOUT || (W->guarded && W->won == 0);
 }
 int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st);
-/* Pushes error and cause of a fired done: two values. */
-void rl_push_fired(lua_State *L, rl_state *S, rl_done *d);
+/* Pushes error and cause of what has fired: two values. */
+void rl_push_fired(lua_State *L, rl_state *S, rl_event *e);
 /* The same for the case of a wait on whatever stands for a done. */
 void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st);
 

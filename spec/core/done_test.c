@@ -4,7 +4,7 @@
 #include "core/any.h"
 #include "wait.h"
 
-static rl_done *make_done(rl_done *parent, double own) {
+static rl_done *make_done(rl_event *parent, double own) {
   rl_done *d = rl_done_make(parent);
   if (!d || !rl_done_start(d, own)) abort();
   return d;
@@ -17,7 +17,7 @@ static void nobody_sleeps_on_a_new_lock(void) {
   for (size_t i = 0; i < sizeof(rl_done); i++) dirty[i] = 0xff;
   free((void *)dirty);
   rl_done *d = make_done(NULL, INFINITY);
-  CHECK(atomic_load(&d->src.lock.sleepers) == 0, "nobody sleeps on the lock of a new done");
+  CHECK(atomic_load(&d->event.src.lock.sleepers) == 0, "nobody sleeps on the lock of a new done");
   drop_done(d);
 }
 
@@ -65,7 +65,7 @@ static rl_done *with_deadline(void) {
 }
 
 static rl_done *below_deadline(void) {
-  rl_done *parent = with_deadline(), *d = make_done(parent, INFINITY);
+  rl_done *parent = with_deadline(), *d = make_done(&parent->event, INFINITY);
   drop_done(parent);
   return d;
 }
@@ -74,7 +74,7 @@ static rl_done *any_of_deadline(void) {
   rl_done *in = rl_done_make(NULL), *d = rl_any_make(1);
   in->timeout_cause = number(7);
   if (!d || !rl_done_start(in, rl_now() + ROUND_TIME)) abort();
-  rl_any_input(d, 0, &in->src);
+  rl_any_input(d, 0, &in->event.src);
   rl_done_start(d, INFINITY);
   drop_done(in);
   return d;

@@ -92,7 +92,7 @@ static void closed_and_fired_cases(void) {
   unsigned won;
   rl_waiter_open(&w);
   rl_done_start(d, INFINITY);
-  rl_case k[] = {recv_case(o), watch_case(d), send_case(c, 3)};
+  rl_case k[] = {recv_case(o), watch_case(&d->event), send_case(c, 3)};
   publish(&w, k, 3, RL_RANDOM, &won);
   rl_chan_close(c);
   CHECK(conclude(&w, k, 3, &won) == RL_CLOSED && won == 2 && k[2].msg.u.i == 3,
@@ -101,7 +101,7 @@ static void closed_and_fired_cases(void) {
   rl_done_fire(d, RL_CANCELED, NULL);
   CHECK(conclude(&w, k, 2, &won) == RL_FIRED && won == 1, "a done that fires ends a select");
   CHECK(wait_on(&w, k, 2, RL_ORDERED, &won) == RL_FIRED && won == 1, "one that has fired is ready");
-  CHECK(!o->receivers.first && !d->watchers.first, "all cases are withdrawn");
+  CHECK(!o->receivers.first && !d->event.watchers.first, "all cases are withdrawn");
   drop_chan(c);
   drop_chan(o);
   drop_done(d);

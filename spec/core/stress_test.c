@@ -51,7 +51,7 @@ static void wake_deadline(rl_timer *t, rl_wakes *ws) {
 
 static void choose_cases(actor *a) {
   a->n = 1 + pick(&a->rnd, CASES);
-  a->cases[0] = watch_case(stop);
+  a->cases[0] = watch_case(&stop->event);
   for (unsigned i = 1; i < a->n; i++) {
     rl_chan *c = chans[pick(&a->rnd, CHANS)];
     a->offered[i] = pick(&a->rnd, 1000);
@@ -141,6 +141,10 @@ static void put_back(uint64_t *rnd, rl_object *o) {
   if (o) rl_release(o);
 }
 
+static rl_event *as_event(rl_object *o) {
+  return o && (o->kind == RL_DONE || o->kind == RL_TASK) ? (rl_event *)(void *)o : NULL;
+}
+
 static rl_done *as_done(rl_object *o) {
   return o && o->kind == RL_DONE ? (rl_done *)(void *)o : NULL;
 }
@@ -151,11 +155,11 @@ static double some_deadline(uint64_t *rnd) {
 
 static void make_child(uint64_t *rnd) {
   rl_object *o = take(rnd);
-  rl_done *d = rl_done_make(as_done(o));
+  rl_done *d = rl_done_make(as_event(o));
   d->timeout_cause = number(1);
   rl_done_start(d, some_deadline(rnd));
   put_back(rnd, o);
-  put_back(rnd, &d->src.obj);
+  put_back(rnd, &d->event.src.obj);
 }
 
 static void make_combined(uint64_t *rnd, bool all) {
@@ -172,7 +176,7 @@ static void make_combined(uint64_t *rnd, bool all) {
     put_back(rnd, o);
   }
   rl_done_start(d, INFINITY);
-  put_back(rnd, &d->src.obj);
+  put_back(rnd, &d->event.src.obj);
 }
 
 static void make_ticker(uint64_t *rnd) {
@@ -205,7 +209,7 @@ static void make_after(uint64_t *rnd) {
     if (pick(rnd, 2)) put_back(rnd, (rl_retain(&t->end.src.obj), &t->end.src.obj));
     rl_done *either = rl_any_make(2); /* an after that nothing fires would stay for ever */
     rl_any_input(either, 0, (rl_source *)(void *)o);
-    rl_any_input(either, 1, &stop->src);
+    rl_any_input(either, 1, &stop->event.src);
     rl_done_start(either, INFINITY);
     atomic_fetch_add(&hung, 1);
     put_back(rnd, rl_after_object(rl_after_make(either, t, run_task)));
@@ -238,9 +242,9 @@ static void wait_shortly(uint64_t *rnd, rl_waiter *w) {
   rl_done *until = rl_done_make(NULL);
   unsigned won;
   rl_done_start(until, rl_now() + SHORT * pick(rnd, 3));
-  rl_case k[2] = {watch_case(until), recv_case(NULL)};
+  rl_case k[2] = {watch_case(&until->event), recv_case(NULL)};
   if (o && o->kind == RL_CHAN) k[1] = recv_case((rl_chan *)(void *)o);
-  if (o && (o->kind == RL_DONE || o->kind == RL_TASK)) k[1] = watch_case((rl_done *)(void *)o);
+  if (as_event(o)) k[1] = watch_case(as_event(o));
   wait_on(w, k, 2, RL_RANDOM, &won);
   CHECK(won < 2, "a wait with a deadline ends");
   put_back(rnd, o);

@@ -29,9 +29,9 @@ static inline rl_case send_case(rl_chan *c, int64_t i) {
   return k;
 }
 
-static inline rl_case watch_case(rl_done *d) {
+static inline rl_case watch_case(rl_event *e) {
   rl_case k = {.op = RL_CASE_NEVER};
-  rl_case_set(&k, RL_CASE_WATCH, &d->src);
+  rl_case_set(&k, RL_CASE_WATCH, &e->src);
   return k;
 }
 
@@ -89,7 +89,7 @@ static inline void drop_chan(rl_chan *c) {
 }
 
 static inline void drop_done(rl_done *d) {
-  rl_release(&d->src.obj);
+  rl_release(&d->event.src.obj);
 }
 
 /* A fiber. `step` looks at how the last wait ended, prepares the next, and says how to go on; when it
