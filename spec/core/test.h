@@ -18,8 +18,8 @@ static atomic_uint passed, failed;
 /* A property counts as passed once, however often it is checked. */
 #define CHECK(cond, property)                                                                      \
   do {                                                                                             \
-    static atomic_bool seen;                                                                       \
-    check((cond), &seen, property, __FILE__, __LINE__);                                            \
+    static atomic_bool checked_;                                                                   \
+    check((cond), &checked_, property, __FILE__, __LINE__);                                        \
   } while (0)
 
 static inline void check(bool ok, atomic_bool *seen, const char *property, const char *file,
