@@ -745,3 +745,17 @@ describe("results that cannot cross", function()
     assert.equal("failed", (task:status()))
   end)
 end)
+
+describe("the collector", function()
+  it("sees what messages behind small handles hold", function()
+    local big, most = ("x"):rep(1000000), 0
+    collectgarbage()
+    local before = rille.stats().message_bytes
+    for _ = 1, 200 do
+      rille.chan(1):send(big)
+      rille.done { values = { big } }
+      most = math.max(most, rille.stats().message_bytes - before)
+    end
+    assert.is_true(most < 100000000, most)
+  end)
+end)

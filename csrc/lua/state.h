@@ -24,6 +24,7 @@ struct rl_state {
   bool closing;                 /* a task's, in lua_close */
   rl_late *late;                /* what was held by handles made since */
   struct rl_transfer *transfer; /* NULL: nothing was encoded yet */
+  size_t encoded;               /* bytes that the collector was not told of yet */
   bool unwound;                 /* a wait was ended by the program's end */
   bool succeeded;               /* a task's body has returned */
   int nowait;                   /* > 0: inside a function that must not wait */

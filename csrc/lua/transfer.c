@@ -41,6 +41,7 @@ The bytes of a message are described in [the transfer format](../transfer-format
 #include "core/lock.h"
 #include "lua/state.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,7 @@ enum { /* inline contents */
 enum { ENCODED = 0, ONE_STRING = 1 }; /* `len` of a message with a blob */
 
 enum { IDLE_ROOM = 1 << 20 }; /* an idle encoder keeps no larger buffer */
+enum { CHARGE = 64 << 10 };   /* bytes of messages that the collector is told of at once */
 
 static const char state_key = 0;
 const char rl_root_result[] = "result", rl_root_call[] = "argument";
@@ -199,6 +201,17 @@ static bool encode_inline(lua_State *L, int idx, rl_msg *out) {
   }
 }
 
+/* The collector sees a handle, not the messages that its object may hold: it works as if what was encoded
+   had been allocated in the state, so that garbage does not pile up behind small handles. */
+static void charge(lua_State *L, rl_state *S, const rl_msg *m) {
+  if (m->tag != RL_MSG_BLOB) return;
+  S->encoded += m->u.blob->size;
+  if (S->encoded < CHARGE) return;
+  size_t kib = S->encoded >> 10;
+  S->encoded = 0;
+  if (lua_gc(L, LUA_GCISRUNNING) == 1) lua_gc(L, LUA_GCSTEP, kib < INT_MAX ? (int)kib : INT_MAX);
+}
+
 typedef struct job {
   rl_state *S;
   transfer *T;
@@ -252,6 +265,7 @@ static void encode_values(lua_State *L, rl_state *S, int first, int n, const cha
 
 void rl_encode(lua_State *L, rl_state *S, int idx, const char *root, rl_msg *out) {
   if (!encode_inline(L, idx, out)) encode_values(L, S, lua_absindex(L, idx), 1, root, out);
+  charge(L, S, out);
 }
 
 bool rl_encode_small_results(lua_State *L, int first, int n, rl_msg *out) {
