@@ -68,9 +68,17 @@ static void sift(rl_case *cases, unsigned i, unsigned n) {
   }
 }
 
-/* Heapsort of lock_order by address: in place, and no worse for many cases. */
+static bool in_order(rl_case *cases, unsigned n) {
+  unsigned i = 1;
+  while (i < n && address(cases, i - 1) <= address(cases, i)) i++;
+  return i >= n;
+}
+
+/* Heapsort of lock_order by address: in place, and no worse for many cases. What was made one after the other
+   is often in order. */
 static void order_locks(rl_case *cases, unsigned n) {
   for (unsigned i = 0; i < n; i++) cases[i].lock_order = i;
+  if (in_order(cases, n)) return;
   for (unsigned i = n / 2; i-- > 0;) sift(cases, i, n);
   for (unsigned i = n; i-- > 1;) {
     swap(cases, 0, i);
@@ -128,9 +136,13 @@ rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, 
   return look_and_queue(w, cases, n, choice, won);
 }
 
+/* Many cases' sources are seldom in the cache: some are fetched ahead. */
+enum { AHEAD = 8 };
+
 void rl_select_withdraw(rl_case *cases, unsigned n, const rl_node *won) {
   for (unsigned i = 0; i < n; i++) {
     rl_node *node = &cases[i].node;
+    if (n - i > AHEAD) __builtin_prefetch(cases[i + AHEAD].node.on, 1);
     if (cases[i].op == RL_CASE_NEVER || node == won) continue;
     rl_lock_take(&node->on->lock);
     rl_queue_remove(node);
