@@ -62,25 +62,48 @@ static void check_value(lua_State *L, int idx) {
   luaL_argcheck(L, !lua_isnoneornil(L, idx), idx, "cannot send nil");
 }
 
-static int send_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
+static int send_result(lua_State *L, rl_status st) {
   if (st == RL_CLOSED) return luaL_error(L, "send on closed channel");
   if (st == RL_NO_MEMORY) return luaL_error(L, "not enough memory");
   lua_pushboolean(L, 1);
   return 1;
 }
 
-static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
-  rl_wait *W = &S->wait;
-  if (rl_wait_cut_short(W, st)) return rl_push_cut_short(L, S, st);
-  if (st == RL_OK) return rl_receive(L, S, &W->cases[W->won].msg);
+static int send_finish(lua_State *L, rl_state *S, rl_status st) {
+  return rl_wait_cut_short(&S->wait, st) ? rl_push_cut_short(L, S, st) : send_result(L, st);
+}
+
+static int push_closed(lua_State *L) {
   lua_pushnil(L);
   lua_pushliteral(L, "closed");
   return 2;
 }
 
+static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
+  rl_wait *W = &S->wait;
+  if (rl_wait_cut_short(W, st)) return rl_push_cut_short(L, S, st);
+  return st == RL_OK ? rl_receive(L, S, &W->cases[W->won].msg) : push_closed(L);
+}
+
 /* Most sends and receives have one case, no deadline, and a task that can park. For them the whole way
-   to the channel and back is inline here; all others go through rl_wait_for. */
+   to the channel and back is inline here, and the wait is described only when there is one; all others go
+   through rl_wait_for. */
+
+/* Queues the only case of a wait of this task's, under the channel's lock. */
+static inline rl_case *queue_alone(rl_state *S, rl_chan *c, rl_case_op op, const char *name,
+                                   rl_finish finish) {
+  rl_wait *W = rl_wait_begin(&S->wait, name);
+  rl_case *k = rl_wait_add(W, op, &c->src);
+  W->finish = finish;
+  rl_waiter_fiber(W->waiter, &S->task->fiber);
+  rl_case_queue(k, op, W->waiter);
+  return k;
+}
+
+static inline int park_alone(lua_State *L, rl_state *S, lua_KFunction k) {
+  S->parking = true;
+  return lua_yieldk(L, 0, (lua_KContext)S, k);
+}
 
 static int sent(lua_State *L, int status, lua_KContext ctx) {
   rl_state *S = (rl_state *)ctx;
@@ -91,9 +114,8 @@ static int sent(lua_State *L, int status, lua_KContext ctx) {
   return 1;
 }
 
-/* Pushes what the wait's only case has received. An integer needs no dropping. */
-static inline int take_value(lua_State *L, rl_state *S) {
-  rl_msg *m = &S->wait.inl[0].msg;
+/* Pushes what was received. An integer needs no dropping. */
+static inline int take_value(lua_State *L, rl_state *S, rl_msg *m) {
   return rl_decode_integer(L, m) ? 1 : rl_receive(L, S, m);
 }
 
@@ -102,34 +124,33 @@ static int received(lua_State *L, int status, lua_KContext ctx) {
   rl_waiter *w = S->wait.waiter;
   (void)status;
   if (!w->won || w->status != RL_OK) return rl_wait_resumed(L, S);
-  return take_value(L, S);
+  return take_value(L, S, &S->wait.inl[0].msg);
 }
 
-/* Sends the message of the wait's only case. */
-static int send_alone(lua_State *L, rl_state *S) {
-  rl_wait *W = &S->wait;
-  W->finish = send_finish;
-  W->won = 0;
-  rl_waiter_fiber(W->waiter, &S->task->fiber);
-  rl_status st = rl_select_one(W->waiter, &W->inl[0], RL_CASE_SEND);
-  if (st == RL_PARK) {
-    S->parking = true;
-    return lua_yieldk(L, 0, (lua_KContext)S, sent);
-  }
-  if (st != RL_OK) rl_wait_drop_unsent(W);
-  return send_finish(L, S, st);
+/* Takes the message. */
+static int send_alone(lua_State *L, rl_state *S, rl_chan *c, rl_msg *m) {
+  rl_wakes ws = {NULL, NULL};
+  rl_lock_take(&c->src.lock);
+  rl_status st = rl_chan_put(c, m, &ws);
+  if (st == RL_NOT_READY)
+    rl_msg_move(&queue_alone(S, c, RL_CASE_SEND, "send", send_finish)->msg, m);
+  rl_lock_leave(&c->src.lock);
+  rl_wake_all(&ws);
+  if (st == RL_NOT_READY) return park_alone(L, S, sent);
+  if (st != RL_OK) rl_msg_drop(m);
+  return send_result(L, st);
 }
 
-static int receive_alone(lua_State *L, rl_state *S) {
-  rl_wait *W = &S->wait;
-  W->finish = recv_finish;
-  W->won = 0;
-  rl_waiter_fiber(W->waiter, &S->task->fiber);
-  rl_status st = rl_select_one(W->waiter, &W->inl[0], RL_CASE_RECV);
-  if (st == RL_OK) return take_value(L, S);
-  if (st != RL_PARK) return recv_finish(L, S, st);
-  S->parking = true;
-  return lua_yieldk(L, 0, (lua_KContext)S, received);
+static int receive_alone(lua_State *L, rl_state *S, rl_chan *c) {
+  rl_wakes ws = {NULL, NULL};
+  rl_msg m = {.tag = RL_MSG_NONE};
+  rl_lock_take(&c->src.lock);
+  rl_status st = rl_chan_take(c, &m, &ws);
+  if (st == RL_NOT_READY) queue_alone(S, c, RL_CASE_RECV, "recv", recv_finish);
+  rl_lock_leave(&c->src.lock);
+  rl_wake_all(&ws);
+  if (st == RL_OK) return take_value(L, S, &m);
+  return st == RL_NOT_READY ? park_alone(L, S, received) : push_closed(L);
 }
 
 /***
@@ -158,21 +179,21 @@ static int chan_send(lua_State *L) {
     check_value(L, 2);
     rl_encode(L, S, 2, "value", &m);
   }
+  if (!guarded && rl_can_park(L, S)) return send_alone(L, S, c, &m);
   rl_wait *W = rl_wait_begin(&S->wait, "send");
   if (guarded) rl_wait_guard(L, S, 3);
   rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
-  if (guarded || !rl_can_park(L, S)) return rl_wait_for(L, S, send_finish);
-  return send_alone(L, S);
+  return rl_wait_for(L, S, send_finish);
 }
 
 static int receive(lua_State *L, bool guarded) {
   rl_handle *h = check(L, 1, RL_MAY_RECV);
   rl_state *S = h->state;
+  if (!guarded && rl_can_park(L, S)) return receive_alone(L, S, chan_of(h));
   rl_wait *W = rl_wait_begin(&S->wait, "recv");
   if (guarded) rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_RECV, (rl_source *)h->edge.ref.to);
-  if (guarded || !rl_can_park(L, S)) return rl_wait_for(L, S, recv_finish);
-  return receive_alone(L, S);
+  return rl_wait_for(L, S, recv_finish);
 }
 
 /***
