@@ -100,14 +100,16 @@ bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
   return true;
 }
 
+/* Its counts go before the wakes: whoever has waited for the end, and then drops its handle, is the last to
+   hold the task, and so its untaken error is reported there and then. */
 void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
+  rl_wakes ws = {NULL, NULL};
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
-  rl_wakes ws = {NULL, NULL};
   rl_event_fire(&t->end, &ws);
-  rl_wake_all(&ws);
   rl_release(&t->end.src.obj);
+  rl_wake_all(&ws);
   atomic_fetch_sub_explicit(&p->live, 1, memory_order_release);
   if (!atomic_load_explicit(&p->over, memory_order_relaxed)) return;
   atomic_fetch_add_explicit(&p->bell, 1, memory_order_release);
