@@ -669,7 +669,7 @@ void rl_sched_requeue(rl_fiber *f) {
     push_shared(f);
   } else {
     local_push(self, f);
-    if (ring_count(self) > 1) wake_one();
+    if (ring_count(self) > 1 || atomic_load_explicit(&self->next, memory_order_relaxed)) wake_one();
     call_monitor();
   }
 }

@@ -11,12 +11,12 @@
 #include "core/lock.h"
 
 enum {
-  REGION = 1 << 20, /* bytes, aligned to it */
+  REGION = 2 << 20, /* bytes, aligned to it: a huge page where there are such */
   CHUNK = 384,      /* the first chunk's size; each is twice the one before */
   LARGEST_CHUNK = 8 << 10,
   SMALL = 2 << 10,              /* the largest small block */
   SLOTS = REGION / RL_SLOT - 1, /* the first one's place is the region's head */
-  FEW = 16
+  FEW = 8
 };
 
 /* Regions with free slots stand in a list, the fullest not sorted: the first is used. Some that are free
@@ -56,6 +56,10 @@ static region *map_region(void) {
   size_t before = (REGION - ((uintptr_t)p & (REGION - 1))) & (REGION - 1);
   if (before) munmap(p, before);
   munmap(p + before + REGION, REGION - before);
+#ifdef MADV_HUGEPAGE
+  /* one fault for all; but a program with few tasks does not take more than it touches */
+  if (ninuse >= FEW) madvise(p + before, REGION, MADV_HUGEPAGE);
+#endif
   return (region *)(void *)(p + before);
 }
 
