@@ -457,6 +457,30 @@ describe("Ctrl-C #exec", function()
     ]], { kill = "INT", eager = true }))
   end)
 
+  it("stops a main program that is about to wait", function()
+    for _ = 1, 20 do
+      ended(1, proc.run([[
+        local pid = io.open("/proc/self/stat"):read "n"
+        local killer = io.popen("read line; kill -INT " .. pid, "w")
+        local ch = rille.chan()
+        killer:write "now\n"
+        killer:flush()
+        ch:recv(60)
+      ]], { limit = 2 }))
+    end
+  end)
+
+  it("is told from a hook of the program's own", function()
+    local result = ended(0, proc.run([[
+      local ch = rille.chan()
+      debug.sethook(function() end, "", 1000)
+      for _ = 1, 3 do ch:recv(0.002) end
+      ready()
+      print(pcall(ch.recv, ch))
+    ]], { kill = "INT" }))
+    assert.equal("false\tinterrupted!\n", result.out)
+  end)
+
   it("is an error that pcall catches and <close> sees", function()
     local result = ended(0, proc.run([[
       ready()

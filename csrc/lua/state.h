@@ -20,6 +20,7 @@ struct rl_state {
   bool parkable;                /* everything below `running` can yield */
   bool parking;                 /* the yield under way parks the task */
   bool requeue;                 /* the yield under way only gives up the turn */
+  lua_Hook hook;                /* of a main program: one that has let a wait go on */
   bool over;                    /* a main program whose runtime has ended */
   bool closing;                 /* a task's, in lua_close */
   rl_late *late;                /* what was held by handles made since */

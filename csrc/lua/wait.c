@@ -129,16 +129,12 @@ static bool give_up(rl_wait *W) {
   return true;
 }
 
-/* A signal handler (the interpreter's for Ctrl-C) has set a hook on the main thread. */
-typedef struct hooked {
-  lua_State *L;
-  lua_Hook before;
-} hooked;
-
+/* Has a signal handler (the interpreter's for Ctrl-C) set a hook on the main thread? It may have come
+   before the wait, after Lua looked for hooks last: any hook counts that no wait has called yet. */
 static bool hook_set(void *ud) {
-  hooked *h = ud;
-  lua_Hook now = lua_gethook(h->L);
-  return now && now != h->before;
+  rl_state *S = ud;
+  lua_Hook now = lua_gethook(S->L);
+  return now && now != S->hook;
 }
 
 static int nothing(lua_State *L) {
@@ -157,6 +153,7 @@ static int call_main_hook(lua_State *L) {
 /* Lets the hook raise what it has to raise; the wait was taken back. What the hook calls may wait itself, so
    what is waited for here is kept aside. */
 static void run_hook(lua_State *L, rl_state *S) {
+  lua_Hook hook = lua_gethook(S->L);
   rl_wait kept = S->wait;
   forget_room(&S->wait);
   lua_pushlightuserdata(L, S);
@@ -164,7 +161,10 @@ static void run_hook(lua_State *L, rl_state *S) {
   int failed = lua_pcall(L, 0, 0, 0);
   free(S->wait.room);
   S->wait = kept;
-  if (!failed) return;
+  if (!failed) {
+    S->hook = hook;
+    return;
+  }
   lua_sethook(S->L, NULL, 0, 0);
   rl_wait_drop_unsent(&S->wait);
   lua_error(L);
@@ -172,8 +172,7 @@ static void run_hook(lua_State *L, rl_state *S) {
 
 /* Blocks the main program's thread. True: woken; false: a hook ran and the wait was taken back. */
 static bool block_main(lua_State *L, rl_state *S) {
-  hooked h = {S->L, lua_gethook(S->L)};
-  if (rl_waiter_block(S->wait.waiter, hook_set, &h)) return true;
+  if (rl_waiter_block(S->wait.waiter, hook_set, S)) return true;
   if (!give_up(&S->wait)) return rl_waiter_block(S->wait.waiter, NULL, NULL);
   run_hook(L, S);
   return false;
