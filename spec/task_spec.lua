@@ -541,6 +541,13 @@ describe("an error in a task", function()
       end
       collectgarbage()
       collectgarbage()
+      -- its thread may have been the last to hold it
+      repeat
+        rille.yield()
+        local err = io.open "/proc/self/fd/2"
+        local reported = err:read("a"):find "stack traceback"
+        err:close()
+      until reported
       io.stderr:write "-- still running\n"
     ]]
     assert.matches('task %d+ "careless".*untaken.*stack traceback.*%-%- still running', result.err)
