@@ -386,6 +386,17 @@ describe("rille.all", function()
     assert.is_string(all:err())
   end)
 
+  it("has fired as soon as the last deadline of its dones has passed", function()
+    for _ = 1, 50 do
+      local early, late = rille.done { timeout = 0.001 }, (rille.done { timeout = 0.002 })
+      local all = rille.all(early, late)
+      assert.equal(late:deadline(), all:deadline())
+      while rille.now() < late:deadline() do assert(true) end
+      assert.equal("deadline exceeded", all:err())
+    end
+    assert.is_nil(rille.all((rille.done { timeout = 1 }), rille.chan()):deadline())
+  end)
+
   it("fires when the last of its dones has fired", function()
     local list, cancels = dones(3)
     local all = rille.all(table.unpack(list))

@@ -514,11 +514,53 @@ describe("Ctrl-C #exec", function()
   end)
 end)
 
+-- Builds spec/support/NAME.c as a C module and gives its path, to be removed.
+local function c_module(name)
+  local path = os.tmpname()
+  assert(os.execute(([[cc -shared -fPIC -I"$(.ci/lua-incdir)" -o '%s' spec/support/%s.c]])
+    :format(path, name)))
+  return path
+end
+
+describe("a forked child #exec", function()
+  local function forked(script)
+    local path = c_module "forking"
+    local result = proc.run(([[
+      local fork = package.loadlib('%s', "luaopen_forking")()
+      %s
+    ]]):format(path, script))
+    os.remove(path)
+    return result
+  end
+
+  it("has a runtime of its own when there was none before", function()
+    local result = ended(0, forked [[
+      print(fork(function() print(rille.go(function() return "child" end):await()) end))
+      print(rille.go(function() return "parent" end):await())
+    ]])
+    assert.equal("child\n0\nparent\n", result.out)
+  end)
+
+  it("has none when the threads were its parent's, and ends at once", function()
+    local result = ended(0, forked [[
+      local ch = rille.chan()
+      local task = rille.go(function() return ch:recv() end)
+      print(fork(function()
+        print(pcall(rille.sleep, 60))
+        print(pcall(ch.send, ch, 1))
+        print(pcall(rille.go, print))
+      end))
+      ch:send "parent"
+      print(task:await())
+    ]])
+    local over = "false\tthe program's runtime has ended\n"
+    assert.equal(over:rep(3) .. "0\nparent\n", result.out)
+  end)
+end)
+
 describe("a signal handler in Lua #exec", function()
   it("may wait while the main program waits, which then goes on with its own wait", function()
-    local path = os.tmpname()
-    assert(os.execute(([[cc -shared -fPIC -I"$(.ci/lua-incdir)" -o '%s' spec/support/handler.c]])
-      :format(path)))
+    local path = c_module "handler"
     local waits = {
       ["local ch = rille.chan() later(ch) print(ch:recv())"] = "late\n",
       ["local ch = rille.chan() later(ch) print((rille.select(rille.never, 60, ch)))"] = "3\n",

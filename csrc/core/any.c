@@ -123,9 +123,12 @@ static void all_withdraw(rl_done *d) {
   for (unsigned i = 0; i < all_of(d)->n; i++) rl_select_withdraw(&all_of(d)->in[i].input, 1, NULL);
 }
 
-/* It has no deadline: the last of its inputs may have none. */
+/* Its deadline is the last of its inputs'. */
 static rl_done *all_earliest(rl_done *d) {
-  (void)d;
+  for (unsigned i = 0; i < all_of(d)->n; i++) {
+    rl_case *c = &all_of(d)->in[i].input;
+    if (input_deadline(c) >= d->deadline) return rl_done_of(rl_case_event(c));
+  }
   return NULL;
 }
 
@@ -183,4 +186,6 @@ rl_done *rl_all_make(unsigned n) {
 
 void rl_all_input(rl_done *d, unsigned i, rl_source *on) {
   set_input(&all_of(d)->in[i].input, on);
+  double deadline = input_deadline(&all_of(d)->in[i].input);
+  if (i == 0 || deadline > d->deadline) d->deadline = deadline;
 }

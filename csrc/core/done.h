@@ -31,7 +31,7 @@ struct rl_done {
   rl_node up;                   /* in the parent's watchers */
   const rl_done_inputs *inputs; /* immutable */
   rl_timer timer;               /* for that */
-  double deadline;              /* the earliest on the path; immutable after make */
+  double deadline;              /* it has fired by then; immutable after make */
   rl_msg timeout_cause;         /* given to the cause when the deadline fires; the claimer's */
   rl_msg values;                /* immutable after make */
   rl_done *values_from;         /* counted; where values are looked up further; immutable */

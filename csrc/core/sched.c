@@ -83,6 +83,12 @@ static bool plain_take;
 
 /* Threads */
 
+static atomic_bool any_thread;
+
+bool rl_thread_any(void) {
+  return atomic_load(&any_thread);
+}
+
 bool rl_thread_start(void *(*body)(void *), void *arg) {
   pthread_t t;
   pthread_attr_t attr;
@@ -90,6 +96,7 @@ bool rl_thread_start(void *(*body)(void *), void *arg) {
   if (pthread_attr_init(&attr) != 0) return false;
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attr, STACK);
+  atomic_store(&any_thread, true);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int failed = pthread_create(&t, &attr, body, arg);

@@ -19,6 +19,8 @@ struct rl_fiber {
 
 /* Starts a detached thread with all signals blocked. */
 bool rl_thread_start(void *(*body)(void *), void *arg);
+/* Has there ever been one? */
+bool rl_thread_any(void);
 
 /* Starts the workers when they do not run yet. False: no thread could be made. */
 bool rl_sched_start(void);

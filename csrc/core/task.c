@@ -223,3 +223,8 @@ unsigned rl_program_end(rl_program *p) {
   rl_futex_wake(&p->ended, INT_MAX);
   return left(p);
 }
+
+void rl_program_forget(rl_program *p) {
+  atomic_store(&p->over, true);
+  atomic_store(&p->ended, ENDED);
+}

@@ -83,5 +83,7 @@ unsigned rl_program_interrupt(rl_program *p);
    unwound, and untaken errors reported. Returns how many tasks had to be abandoned. When somebody else
    is at it, waits until that is done. */
 unsigned rl_program_end(rl_program *p);
+/* Nothing of it is left to end: its threads are another process's. */
+void rl_program_forget(rl_program *p);
 
 #endif

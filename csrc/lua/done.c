@@ -254,7 +254,7 @@ static int done_check(lua_State *L) {
 }
 
 /***
-The earliest deadline on the path to the root.
+The earliest deadline on the path to the root; that of `rille.all` is the latest of its inputs', where all have one.
 @function done:deadline
 @treturn number|nil on the clock of `rille.now`; `nil` without one
 */

@@ -66,7 +66,7 @@ static void flush_bounded(void) {
   while ((n = atomic_load(&unflushed)) > 0 && rl_futex_wait(&unflushed, n, until)) continue;
 }
 
-static pid_t home; /* a forked child has none of our threads */
+static pid_t home; /* whose exit is ours to do: not a forked child's that has none of our threads */
 static bool fails; /* RILLE_LEAKS=fail: an error nobody took is the program's failure; immutable */
 static atomic_bool status_given; /* by os.exit */
 static atomic_bool leaving;      /* a thread is at leaving the process */
@@ -145,12 +145,26 @@ static void watch_exit(void) {
 }
 #endif
 
+/* Of the threads only the one that forked goes on in the child. If there were others, what they were at is
+   lost: there the runtime has ended. */
+static void after_fork(void) {
+  if (!rl_thread_any()) {
+    home = getpid();
+    return;
+  }
+  for (rl_program *p = rl_programs(); p; p = p->next) {
+    rl_program_forget(p);
+    ((rl_state *)p->binding)->over = true;
+  }
+}
+
 static void prepare(void) {
   const char *leaks = getenv("RILLE_LEAKS");
   fails = leaks && strcmp(leaks, "fail") == 0;
   home = getpid();
   pin_library();
   watch_exit();
+  pthread_atfork(NULL, NULL, after_fork);
 }
 
 /* A task that has called os.exit meanwhile decides the status. */
