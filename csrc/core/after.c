@@ -42,7 +42,6 @@ static void destroy(rl_object *o) {
 
 rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *)) {
   rl_after *a = malloc(sizeof *a);
-  unsigned won;
   if (!a) return NULL;
   rl_object_init(&a->obj, RL_AFTER, destroy);
   a->task = task;
@@ -51,13 +50,17 @@ rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *)) {
   rl_case_set(&a->on, RL_CASE_WATCH, &on->event.src);
   rl_waiter_open(&a->waiter);
   rl_waiter_hook(&a->waiter, &a->obj, fire);
+  return a;
+}
+
+void rl_after_watch(rl_after *a) {
+  unsigned won;
   rl_retain(&a->obj); /* itself */
-  if (rl_select(&a->waiter, &a->on, 1, RL_ORDERED, &won) == RL_PARK) return a;
+  if (rl_select(&a->waiter, &a->on, 1, RL_ORDERED, &won) == RL_PARK) return;
   rl_waiter_claim(&a->waiter, RL_FIRED, NULL); /* nobody contends: nothing was queued */
   rl_release(&a->obj);
   start(a);
   rl_release(&a->obj);
-  return a;
 }
 
 bool rl_after_stop(rl_after *a) {

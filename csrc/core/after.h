@@ -10,8 +10,10 @@
 
 typedef struct rl_after rl_after;
 
-/* Takes the caller's count of `task`; starts it at once when `on` has fired. NULL: out of memory. */
+/* Takes the caller's count of `task`, which nothing starts yet. NULL: out of memory. */
 rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *));
+/* From now on the task starts when the done fires; at once when it has fired. Called once. */
+void rl_after_watch(rl_after *a);
 /* True when this kept the task from starting; later false. */
 bool rl_after_stop(rl_after *a);
 rl_object *rl_after_object(rl_after *a);

@@ -302,9 +302,9 @@ static rl_task *make_task(lua_State *L, rl_state *S, int first, const options *o
   t->binding = rl_state_make(t, paths, globals, o->memory);
   t->discard = rl_state_discard;
   bool made = t->binding != NULL;
-  if (made) rl_retain(&t->end.src.obj);
   rl_handle_fill(L, S, h, &t->end.src.obj, RL_MAY_JOIN);
   if (!made) luaL_error(L, "not enough memory"); /* the handle's end will be the task's */
+  rl_retain(&t->end.src.obj);
   return t;
 }
 
@@ -365,7 +365,6 @@ int rl_done_after(lua_State *L) {
   rl_handle *h = rl_handle_new(L, RL_H_STOP);
   lua_insert(L, 1);
   rl_task *t = make_task(L, S, 3, &o);
-  rl_done_poll(on);
   rl_after *a = rl_after_make(on, t, run);
   if (!a) {
     rl_release(&t->end.src.obj);
@@ -373,6 +372,8 @@ int rl_done_after(lua_State *L) {
   }
   lua_settop(L, 1);
   rl_handle_fill(L, S, h, rl_after_object(a), RL_MAY_FIRE);
+  rl_done_poll(on);
+  rl_after_watch(a); /* last: when memory ran out before, nothing was started */
   return 1;
 }
 

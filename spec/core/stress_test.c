@@ -212,7 +212,9 @@ static void make_after(uint64_t *rnd) {
     rl_any_input(either, 1, &stop->event.src);
     rl_done_start(either, INFINITY);
     atomic_fetch_add(&hung, 1);
-    put_back(rnd, rl_after_object(rl_after_make(either, t, run_task)));
+    rl_after *after = rl_after_make(either, t, run_task);
+    rl_after_watch(after);
+    put_back(rnd, rl_after_object(after));
     drop_done(either);
   }
   put_back(rnd, o);
