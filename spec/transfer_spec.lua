@@ -385,6 +385,21 @@ describe("modules", function()
     assert.equal(second, copy { second }[1])
   end)
 
+  it("that changed places go by the names they have now", function()
+    local a, b, old = { "a" }, { "b" }, { __index = { "old" } }
+    package.loaded["rille a"], package.loaded["rille b"] = a, b
+    table.insert(undo, function()
+      package.loaded["rille a"], package.loaded["rille b"] = nil, nil
+    end)
+    a.class = old
+    assert.equal(a, copy(a))
+    package.loaded["rille a"], package.loaded["rille b"] = b, a
+    a.class = { __index = { "new" } }
+    assert.equal(a, copy(a))
+    assert.equal(b, copy(b))
+    assert.equal(old, getmetatable(copy(setmetatable({}, old))))
+  end)
+
   it("give C functions from one level deeper", function()
     local code = "return { sub = { f = string.upper, g = io.stdout.write } }"
     local name = with_modules { deep = code } .. "deep"

@@ -196,7 +196,7 @@ static void check_names(encoder *e) {
 static bool put_name(encoder *e, int idx, uint32_t parent, bool held) {
   lua_State *L = e->L;
   const void *p = lua_topointer(L, idx);
-  if (!rl_notable_test(e->T, p) || !rl_name_push(L, e->tidx, idx, held)) return false;
+  if (!rl_notable_test(e->T, p) || !rl_name_push(L, e->T, e->tidx, idx, held)) return false;
   size_t len;
   const char *name = lua_tolstring(L, -1, &len);
   put_head(e, T_NAME, p, parent);

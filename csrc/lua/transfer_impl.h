@@ -156,13 +156,12 @@ int rl_decode_blob(lua_State *L, rl_state *S, const rl_blob *b, int classes);
 
 /* Pushes the name of the table or C function at `idx` and gives true, or pushes nothing. A table that
    only lies within a module counts if `held`. */
-bool rl_name_push(lua_State *L, int tidx, int idx, bool held);
+bool rl_name_push(lua_State *L, transfer *T, int tidx, int idx, bool held);
 /* Collects the names anew if package.loaded has changed since, or anyway. */
 void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway);
 /* Remembers that the object at `idx` has a name or a unit. */
 void rl_notable_add(lua_State *L, transfer *T, int tidx, const void *p);
 bool rl_notable_test(const transfer *T, const void *p);
-/* Remembers the state's `require`, which a program may replace later. */
 /* Pushes what T_NAME names in this state. Raises when it is not there. */
 void rl_name_resolve(lua_State *L, const char *name, size_t len);
 

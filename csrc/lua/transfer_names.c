@@ -313,17 +313,47 @@ void rl_names_refresh(lua_State *L, transfer *T, int tidx, bool anyway) {
   lua_settop(L, top);
 }
 
-bool rl_name_push(lua_State *L, int tidx, int idx, bool held) {
-  luaL_checkstack(L, 4, NULL);
+/* Replaces the table on top by its field. */
+static bool step_to_field(lua_State *L, const char *field) {
+  if (!lua_istable(L, -1)) return false;
+  lua_pushstring(L, field);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return !lua_isnil(L, -1);
+}
+
+static bool push_collected(lua_State *L, int tidx, int idx) {
   rl_transfer_table(L, tidx, lua_istable(L, idx) ? UV_TABLES : UV_FUNCTIONS);
   lua_pushvalue(L, idx);
-  if (lua_rawget(L, -2) == LUA_TSTRING) {
-    lua_remove(L, -2);
-    if (held || strlen(lua_tostring(L, -1)) == lua_rawlen(L, -1)) return true;
+  bool named = lua_rawget(L, -2) == LUA_TSTRING;
+  lua_remove(L, -2);
+  if (!named) lua_pop(L, 1);
+  return named;
+}
+
+/* Does the name on top still stand for the object at `idx`? */
+static bool stands_for(lua_State *L, int idx) {
+  int top = lua_gettop(L);
+  size_t len;
+  const char *module = lua_tolstring(L, top, &len), *field = module + strlen(module);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  bool there = step_to_field(L, module);
+  for (; there && field < module + len; field += strlen(field)) there = step_to_field(L, ++field);
+  there = there && lua_rawequal(L, -1, idx);
+  lua_settop(L, top);
+  return there;
+}
+
+bool rl_name_push(lua_State *L, transfer *T, int tidx, int idx, bool held) {
+  luaL_checkstack(L, 8, NULL);
+  if (!push_collected(L, tidx, idx)) return false;
+  if (lua_istable(L, idx) && !stands_for(L, idx)) { /* a module was changed since */
     lua_pop(L, 1);
-    return false;
+    rl_names_refresh(L, T, tidx, true);
+    if (!push_collected(L, tidx, idx)) return false;
   }
-  lua_pop(L, 2);
+  if (held || strlen(lua_tostring(L, -1)) == lua_rawlen(L, -1)) return true;
+  lua_pop(L, 1);
   return false;
 }
 
@@ -350,15 +380,6 @@ static void push_module(lua_State *L, const char *module) {
     lua_call(L, 1, 1);
   }
   lua_remove(L, -2);
-}
-
-/* Replaces the table on top by its field. */
-static bool step_to_field(lua_State *L, const char *field) {
-  if (!lua_istable(L, -1)) return false;
-  lua_pushstring(L, field);
-  lua_rawget(L, -2);
-  lua_remove(L, -2);
-  return !lua_isnil(L, -1);
 }
 
 void rl_name_resolve(lua_State *L, const char *name, size_t len) {
