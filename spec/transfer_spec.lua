@@ -385,6 +385,13 @@ describe("modules", function()
     assert.equal(second, copy { second }[1])
   end)
 
+  it("give no names to keys with a zero in them", function()
+    local code = [[return { ["a\0b"] = { __index = {} } }]]
+    local name = with_modules { zero = code } .. "zero"
+    local o = setmetatable({}, require(name)["a\0b"])
+    assert.equal("table", there(function() return type(getmetatable(o)) end))
+  end)
+
   it("that changed places go by the names they have now", function()
     local a, b, old = { "a" }, { "b" }, { __index = { "old" } }
     package.loaded["rille a"], package.loaded["rille b"] = a, b

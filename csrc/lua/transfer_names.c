@@ -199,6 +199,12 @@ static void offer(collector *c, int idx) {
   lua_rawset(L, names);
 }
 
+/* The parts of names end in zeros, so a key with a zero in it is none. */
+static bool is_part(lua_State *L, int key) {
+  size_t len;
+  return lua_type(L, key) == LUA_TSTRING && strlen(lua_tolstring(L, key, &len)) == len;
+}
+
 /* The fields of the table at `idx`, whose name is at `name`. */
 static void collect_fields(collector *c, int idx, int name, int depth) {
   lua_State *L = c->L;
@@ -207,7 +213,7 @@ static void collect_fields(collector *c, int idx, int name, int depth) {
   lua_pushnil(L);
   while (lua_next(L, idx)) {
     bool table = lua_istable(L, key + 1);
-    if (lua_type(L, key) == LUA_TSTRING && (table || lua_iscfunction(L, key + 1))) {
+    if (is_part(L, key) && (table || lua_iscfunction(L, key + 1))) {
       push_joined(L, name, key);
       if (!table || depth == 1) offer(c, key + 1);
       if (table && depth < MOST_FIELDS) collect_fields(c, key + 1, key + 2, depth + 1);
@@ -265,9 +271,7 @@ static void collect_modules(collector *c, int loaded) {
   int key = lua_gettop(L) + 1;
   lua_pushnil(L);
   while (lua_next(L, loaded)) {
-    size_t len;
-    if (lua_type(L, key) == LUA_TSTRING && strlen(lua_tolstring(L, key, &len)) == len)
-      collect_module(c, key + 1);
+    if (is_part(L, key)) collect_module(c, key + 1);
     lua_settop(L, key);
   }
 }
