@@ -601,6 +601,16 @@ describe("__transfer", function()
     assert.equal(3, there(function(x) return x.fd end, o))
   end)
 
+  it("is for the objects of a class, not for the classes below it", function()
+    local File = new_file_class()
+    local Socket = setmetatable({ kind = "socket" }, File)
+    Socket.__index = Socket
+    assert.equal(Socket, copy(Socket))
+    assert.equal("socket", there(function() return Socket.kind end))
+    assert.equal(Socket, getmetatable(copy(setmetatable({}, Socket))))
+    assert.equal(0, File.calls)
+  end)
+
   it("rebuilds a userdata", function()
     local mt = { __transfer = function() return string.rep, "x", 3 end }
     local file = io.tmpfile()

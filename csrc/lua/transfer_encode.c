@@ -463,20 +463,20 @@ static void put_table(encoder *e, int idx, uint32_t parent, int depth) {
   if (put_seen(e, p, parent)) return;
   luaL_checkstack(L, 2 * HELD + 16, "too deep");
   if (put_table_known(e, idx, p, parent)) return;
-  bool meta = lua_getmetatable(L, idx);
-  if (meta && has_transfer(L)) {
-    put_rebuild(e, idx, parent, depth);
-    return;
-  }
-  if (meta) lua_pop(L, 1);
   shape s = survey(L, idx);
-  s.meta = meta;
-  if (s.class) {
+  if (s.class) { /* before __transfer, which its ancestor may have for objects */
     drop_held(L, &s);
     put_class(e, idx, parent, &s, depth);
-  } else {
-    put_plain_table(e, idx, parent, &s, 0, depth);
+    return;
   }
+  s.meta = lua_getmetatable(L, idx);
+  if (s.meta && has_transfer(L)) {
+    put_rebuild(e, idx, parent, depth);
+    drop_held(L, &s);
+    return;
+  }
+  if (s.meta) lua_pop(L, 1);
+  put_plain_table(e, idx, parent, &s, 0, depth);
 }
 
 /* functions */
