@@ -21,6 +21,10 @@ void rl_event_fire(rl_event *e, rl_wakes *ws) {
   atomic_store_explicit(&e->fired, true, memory_order_release);
   while ((n = e->watchers.first) != NULL) {
     rl_waiter *w = n->waiter;
+    if (n->next) { /* of many watchers few are in the cache: the next two are fetched ahead */
+      __builtin_prefetch(n->next->waiter, 1);
+      __builtin_prefetch(n->next->next, 1);
+    }
     rl_queue_remove(n);
     if (rl_waiter_claim(w, RL_FIRED, n)) rl_wakes_add(ws, w);
   }

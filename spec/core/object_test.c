@@ -88,7 +88,7 @@ static void blobs(void) {
 static void references(void) {
   ring *l = make_link(NULL);
   atomic_store(&destroyed, 0);
-  rl_msg a = {.u = {.ref = {&l->obj, RL_MAY_RECV}}, .tag = RL_MSG_REF}, b;
+  rl_msg a = {.u = {.ref = {.to = &l->obj, .rights = RL_MAY_RECV}}, .tag = RL_MSG_REF}, b;
   rl_msg_share(&b, &a);
   rl_msg_drop(&a);
   CHECK(atomic_load(&destroyed) == 0, "a shared reference lives on");
