@@ -30,29 +30,34 @@ bool rl_barrier_everywhere(void) {
   return registered && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
-/* Counted first, then the barrier, then the word is looked at: a holder that leaves without having
-   seen the count had left before the barrier, so the word is seen to be free. Without barriers the sleep
-   is short, for in rare cases it is in vain. */
-static void sleep_for(rl_lock *l) {
-  atomic_fetch_add_explicit(&l->sleepers, 1, memory_order_seq_cst);
-  bool safe = rl_barrier_everywhere();
-  for (unsigned was = 0; !atomic_compare_exchange_strong_explicit(
-           &l->word, &was, 1, memory_order_acquire, memory_order_relaxed);
-       was = 0)
-    rl_futex_wait(&l->word, 1, safe ? INFINITY : rl_now() + SHORT_SLEEP);
-  atomic_fetch_sub_explicit(&l->sleepers, 1, memory_order_relaxed);
-}
-
-void rl_lock_slow(rl_lock *l) {
+static bool spin(rl_lock *l) {
   for (int i = 0; i < SPINS; i++) {
     unsigned was = 0;
     if (atomic_load_explicit(&l->word, memory_order_relaxed) == 0 &&
         atomic_compare_exchange_weak_explicit(&l->word, &was, 1, memory_order_acquire,
                                               memory_order_relaxed))
-      return;
+      return true;
     rl_spin_hint();
   }
-  sleep_for(l);
+  return false;
+}
+
+/* Counted first, then the barrier, then the word is looked at: a holder that leaves without having
+   seen the count had left before the barrier, so the word is seen to be free. Without barriers the sleep
+   is short, for in rare cases it is in vain. Who was woken spins again before it sleeps again: as long as it is
+   counted, each that leaves the lock makes a system call. */
+static void sleep_for(rl_lock *l) {
+  atomic_fetch_add_explicit(&l->sleepers, 1, memory_order_seq_cst);
+  bool safe = rl_barrier_everywhere();
+  while (!spin(l)) rl_futex_wait(&l->word, 1, safe ? INFINITY : rl_now() + SHORT_SLEEP);
+  atomic_fetch_sub_explicit(&l->sleepers, 1, memory_order_relaxed);
+}
+
+RL_THREAD_LOCAL unsigned rl_lock_met;
+
+void rl_lock_slow(rl_lock *l) {
+  rl_lock_met++;
+  if (!spin(l)) sleep_for(l);
 }
 
 void rl_unlock_slow(rl_lock *l) {

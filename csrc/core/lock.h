@@ -28,6 +28,16 @@ static inline void rl_lock_init(rl_lock *l) {
    none. False: this kernel has none; it always is the same answer. */
 bool rl_barrier_everywhere(void);
 
+/* glibc keeps room for a few such variables of modules that are loaded late: no call to find them. */
+#ifdef __GLIBC__
+#define RL_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define RL_THREAD_LOCAL _Thread_local
+#endif
+
+/* How often this thread has found a lock held by another. */
+extern RL_THREAD_LOCAL unsigned rl_lock_met;
+
 void rl_lock_slow(rl_lock *l);
 void rl_unlock_slow(rl_lock *l);
 

@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -24,6 +25,7 @@ enum {
   BATCH = RING / 2,   /* moved at once between queues */
   FAIR = 61,          /* each so many fibers the shared queue comes first */
   LINE = 16 * FAIR,   /* each so many the next slot's fiber goes behind the ring's */
+  LOOK = 16,          /* each so many turns a worker looks at how it fares */
   MAX_THREADS = 4096, /* workers, stuck ones included */
   QUIET_TICKS = 8     /* of the monitor with nothing to do, before it sleeps */
 };
@@ -31,7 +33,10 @@ enum { FREE, STUCK, ROBBED };
 static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
 static const double SPARE_TIME = 0.2;    /* a worker beyond the wanted number waits this long */
 static const double REST_TIME = 20e-3;   /* an idle worker keeps house after this long */
-static const double TICK_TIME = 2e-3;    /* the monitor's, while something is runnable */
+static const double LONG_TURN = 20e-6;   /* in such turns what was woken had better not wait */
+static const double MEETING = 5e-6; /* locks met more often than this: workers disturb each other */
+static const double PAUSE_TIME = 2e-3; /* then one of them leaves the others alone for so long */
+static const double TICK_TIME = 2e-3;  /* the monitor's, while something is runnable */
 static const size_t STACK = 2u << 20;
 
 typedef struct worker worker;
@@ -48,8 +53,13 @@ struct worker {
   worker *idle_next; /* S.lock */
   bool idle;         /* S.lock */
   bool alive;        /* S.lock: a thread runs it */
-  bool tidy;         /* it has kept house since it last ran a fiber; the worker's own */
-  unsigned seen;     /* the monitor's last look at turns */
+  /* the worker's own: */
+  bool tidy;       /* it has kept house since it last ran a fiber */
+  bool long_turns; /* of late */
+  unsigned looked; /* turns since it looked at how it fares */
+  unsigned met;    /* rl_lock_met then */
+  double since;    /* when that was */
+  unsigned seen;   /* the monitor's last look at turns */
 };
 
 static struct {
@@ -63,6 +73,7 @@ static struct {
   atomic_uint threads; /* workers with a thread, written under lock */
   atomic_uint wanted;  /* how many should be running fibers */
   atomic_uint slots;   /* how far `workers` is filled; grows only */
+  atomic_uint pausing; /* workers that leave others alone */
   atomic_uint pinned;
   _Atomic(worker *) workers[MAX_THREADS];
   _Atomic(void (*)(void)) when_idle;
@@ -71,12 +82,7 @@ static struct {
   atomic_uint_fast64_t parks; /* of threads that are no workers */
 } S;
 
-/* glibc keeps room for a few such variables of modules that are loaded late: no call to find it. */
-#ifdef __GLIBC__
-static _Thread_local worker *self __attribute__((tls_model("initial-exec")));
-#else
-static _Thread_local worker *self;
-#endif
+static RL_THREAD_LOCAL worker *self;
 
 /* Are there barriers everywhere? Set before the first worker starts. */
 static bool plain_take;
@@ -314,7 +320,6 @@ static void give_away(worker *w) {
   while ((n = ring_take(w, got, BATCH)) > 0) share(got, n);
   rl_fiber *f = take_next(w);
   if (f) share(&f, 1);
-  if (work_waits()) wake_one();
 }
 
 static void keep_house(void) {
@@ -398,6 +403,26 @@ static rl_fiber *search(worker *w) {
   return NULL;
 }
 
+/* How a worker fares. Two things are seen only over some turns: that they are long, and then what it wakes goes
+   where others find it (see rl_sched_ready); and that it keeps meeting others at locks, as the
+   fibers of one channel do when several workers run them: then one worker alone is faster, so all but one make a
+   pause, again and again as long as that is so. */
+
+static void look_anew(worker *w, double now) {
+  w->looked = 0;
+  w->since = now;
+  w->met = rl_lock_met;
+}
+
+/* True: it meets others too often. */
+static bool look(worker *w) {
+  double now = rl_now(), took = now - w->since;
+  bool meets = (rl_lock_met - w->met) * MEETING > took;
+  w->long_turns = took > w->looked * LONG_TURN;
+  look_anew(w, now);
+  return meets;
+}
+
 /* Two fibers that keep waking each other would keep the worker: after a while they stand in line. */
 static void yield_next(worker *w) {
   rl_fiber *f = ring_count(w) > 0 ? take_next(w) : NULL;
@@ -421,7 +446,10 @@ __attribute__((noinline)) static rl_fiber *find(worker *w, unsigned turn, bool *
       *looking = true;
       atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
     }
-    if (!f) f = search(w);
+    if (!f) {
+      f = search(w);
+      look_anew(w, rl_now()); /* that it had nothing to do is no long turn */
+    }
     if (*looking) {
       *looking = false;
       end_search(f != NULL);
@@ -472,6 +500,19 @@ static bool run(worker *w, rl_fiber *f) {
   return true;
 }
 
+static void pause_for_others(worker *w) {
+  unsigned n = atomic_load_explicit(&S.pausing, memory_order_relaxed);
+  do
+    if (n + 1 >= running()) return;
+  while (!atomic_compare_exchange_weak_explicit(&S.pausing, &n, n + 1, memory_order_relaxed,
+                                                memory_order_relaxed));
+  give_away(w);
+  struct timespec t = {0, (long)(PAUSE_TIME * 1e9)};
+  nanosleep(&t, NULL);
+  atomic_fetch_sub_explicit(&S.pausing, 1, memory_order_relaxed);
+  look_anew(w, rl_now());
+}
+
 static void *worker_main(void *arg) {
   worker *w = self = arg;
   bool looking = false;
@@ -480,8 +521,10 @@ static void *worker_main(void *arg) {
     f = looking || turn % FAIR == 0 ? NULL : take_next(w);
     if (!f && !(f = find(w, turn, &looking))) return NULL;
     bool stuck = run(w, f);
+    if ((++w->looked == LOOK || rl_lock_met - w->met > LOOK) && look(w)) pause_for_others(w);
     if ((stuck || turn % FAIR == 0) && surplus()) { /* others have taken over */
       give_away(w);
+      if (work_waits()) wake_one();
       if (!sleep_idle(w, true)) return NULL;
       looking = true;
     }
@@ -657,6 +700,10 @@ void rl_sched_ready(rl_fiber *f) {
     ring_bell(&f->pin->bell);
   } else if (!w) {
     push_shared(f);
+  } else if (w->long_turns) {
+    local_push(w, f);
+    wake_one();
+    call_monitor();
   } else {
     if (!atomic_load_explicit(&w->next, memory_order_relaxed)) {
       atomic_store_explicit(&w->next, f, memory_order_release); /* others only ever empty it */
