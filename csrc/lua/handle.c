@@ -269,10 +269,10 @@ void rl_handle_open(lua_State *L) {
     lua_pushboolean(L, 0);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key[i]);
   }
-  lua_createtable(L, 0, 4);
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, 0, 4); /* its own metatable: its keys are light userdata but for this one */
   lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
+  lua_pushvalue(L, -1);
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
 }

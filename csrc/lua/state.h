@@ -15,28 +15,28 @@ struct rl_state {
   lua_State *L;     /* its main thread */
   rl_task *task;    /* NULL: a main program */
   rl_program *program;
-  rl_wait wait;                 /* the one wait this state can be in */
-  lua_State *running;           /* the coroutine our `resume` runs, or L */
-  bool parkable;                /* everything below `running` can yield */
-  bool parking;                 /* the yield under way parks the task */
-  bool requeue;                 /* the yield under way only gives up the turn */
-  lua_Hook hook;                /* of a main program: one that has let a wait go on */
-  bool over;                    /* a main program whose runtime has ended */
-  bool closing;                 /* a task's, in lua_close */
-  rl_late *late;                /* what was held by handles made since */
+  rl_wait wait;         /* the one wait this state can be in */
+  lua_State *running;   /* the coroutine our `resume` runs, or L */
+  bool parkable;        /* everything below `running` can yield */
+  bool parking;         /* the yield under way parks the task */
+  bool requeue;         /* the yield under way only gives up the turn */
+  bool over;            /* a main program whose runtime has ended */
+  bool closing;         /* a task's, in lua_close */
+  bool unwound;         /* a wait was ended by the program's end */
+  bool succeeded;       /* a task's body has returned */
+  bool lazy;            /* not all libraries are open: see library */
+  bool has_finalizers;  /* what must run when it is closed, other than those of our handles */
+  int nowait;           /* > 0: inside a function that must not wait */
+  unsigned nglobals;    /* how many globals there were when own_globals was made */
+  rl_blob *paths;       /* package.path and package.cpath, each with its zero */
+  rl_blob *globals;     /* names of the starter's globals beyond the usual ones, or NULL */
+  rl_blob *own_globals; /* the same of this state, made when it starts a task */
+  lua_Hook hook;        /* of a main program: one that has let a wait go on */
+  rl_late *late;        /* what was held by handles made since `closing` */
   struct rl_transfer *transfer; /* NULL: nothing was encoded yet */
   size_t encoded;               /* bytes that the collector was not told of yet */
-  bool unwound;                 /* a wait was ended by the program's end */
-  bool succeeded;               /* a task's body has returned */
-  int nowait;                   /* > 0: inside a function that must not wait */
-  rl_blob *paths;               /* package.path and package.cpath, each with its zero */
-  rl_blob *globals;             /* names of the starter's globals beyond the usual ones, or NULL */
-  rl_blob *own_globals;         /* the same of this state, made when it starts a task */
-  unsigned nglobals;            /* how many globals there were then */
   size_t memory, memory_cap;    /* bytes in use and allowed; the cap is 0 without one */
   rl_arena arena;               /* a task's blocks */
-  bool lazy;                    /* not all libraries are open: see library */
-  bool has_finalizers; /* what must run when it is closed, other than those of our handles */
 };
 
 /* The state of a running C function of ours. */
