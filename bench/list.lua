@@ -31,6 +31,10 @@ list.programs = {
   { name = "idle", program = "idle", count = 10000, quick = 10000 },
 }
 
+-- The Lua libraries that stand beside, by the names they are required by, where they are installed
+-- and have programs here: bench/peers/PEER/PROGRAM.lua.
+list.peers = { "luaproc", "lanes", "effil" }
+
 -- Quotients of two figures.
 list.derived = {
   { name = "spawn/newstate", over = "spawn", under = "newstate" },

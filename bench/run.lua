@@ -1,4 +1,5 @@
--- Runs the benchmarks for Rille and Go in turn and prints the medians side by side.
+-- Runs the benchmarks for Rille, Go and the peers that are installed in turn and prints the
+-- medians side by side.
 -- lua5.4 bench/run.lua [--quick] [--runs N] [--only PREFIX] [--million] [--json]
 -- From the top of the tree, with the module built; Go's programs are built here.
 
@@ -6,9 +7,12 @@ local list = require "bench.list"
 
 local build = os.getenv "BUILD" or "build"
 
--- The module of this tree comes first, whoever starts this.
-local paths = 'LUA_PATH_5_4="lua/?.lua;lua/?/init.lua;;" '
-  .. 'LUA_CPATH_5_4="' .. build .. '/?.so;;" '
+local lua = os.getenv "LUA" or "lua5.4"
+
+-- The module of this tree comes first, whoever starts this; then what it is started with, as that
+-- may be where the peers are.
+local paths = 'LUA_PATH_5_4="lua/?.lua;lua/?/init.lua;${LUA_PATH_5_4:-${LUA_PATH:-;}}" '
+  .. 'LUA_CPATH_5_4="' .. build .. '/?.so;${LUA_CPATH_5_4:-${LUA_CPATH:-;}}" '
 
 local function parse(args)
   local opts, i = {}, 1
@@ -44,6 +48,25 @@ local function shell(command)
   return os.execute("{ " .. command .. "; } >&2")
 end
 
+-- A peer's program for a workload, if there is one.
+local function peer_program(peer, p)
+  local file = ("bench/peers/%s/%s.lua"):format(peer, p.program)
+  local f = io.open(file)
+  return f and f:close() and file
+end
+
+-- The peers that are installed and have a program for one of these workloads.
+local function peers_for(programs)
+  local peers = {}
+  for _, peer in ipairs(list.peers) do
+    local wanted = false
+    for _, p in ipairs(programs) do wanted = wanted or peer_program(peer, p) end
+    local try = ("%s%s -e 'require \"%s\"' 2>/dev/null"):format(paths, lua, peer)
+    if wanted and shell(try) then peers[#peers + 1] = peer end
+  end
+  return peers
+end
+
 -- How each language's program is built, and started.
 
 local function build_program(p, command)
@@ -68,26 +91,32 @@ local function build_all(programs, has_go)
   end
 end
 
+-- Nothing where the side has no program for this workload.
 local function command_of(side, p, opts)
   local args = ("%d %s"):format(opts.quick and p.quick or p.count, p.args or "")
   local binary = ("timeout 300 %s/bench/%s %s"):format(build, p.program, args)
   local threads = p.threads and "%s=" .. p.threads .. " " or ""
-  if side == "go" then return threads:format "GOMAXPROCS" .. binary end
-  if p.c then return binary end
-  local lua = os.getenv "LUA" or "lua5.4"
-  return paths .. threads:format "RILLE_THREADS"
-    .. ("timeout 300 %s bench/%s.lua %s"):format(lua, p.program, args)
+  if side == "go" then return not p.c and threads:format "GOMAXPROCS" .. binary end
+  if side == "rille" and p.c then return binary end
+  local file = side == "rille" and "bench/" .. p.program .. ".lua" or peer_program(side, p)
+  return file and paths .. threads:format "RILLE_THREADS"
+    .. ("timeout 300 %s %s %s"):format(lua, file, args)
 end
 
--- Figures of one side: results[name] = { unit =, rille = { ... }, go = { ... } }, one
--- number per run.
-local function measure(side, p, opts, run, results)
-  local command = command_of(side, p, opts)
+local function figure(name, unit)
+  local r = { name = name, unit = unit, rille = {}, go = {} }
+  for _, peer in ipairs(list.peers) do r[peer] = {} end
+  return r
+end
+
+-- Figures of one side: results[name] = { unit =, rille = { ... }, go = { ... } }, and so for each
+-- peer, one number per run.
+local function measure(command, side, run, results)
   local pipe = assert(io.popen(command))
   for line in pipe:lines() do
     local name, value, unit = line:match "^(%S+) (%S+) (%S+)$"
     if name then
-      local r = results[name] or { name = name, unit = unit, rille = {}, go = {} }
+      local r = results[name] or figure(name, unit)
       if not results[name] then results[#results + 1], results[name] = r, r end
       r[side][run] = tonumber(value)
     end
@@ -104,7 +133,8 @@ local function measure_all(programs, sides, opts)
     for _, p in ipairs(programs) do
       for i = 1, #sides do
         local side = sides[(run + i) % #sides + 1]
-        if side ~= "go" or not p.c then ok = measure(side, p, opts, run, results) and ok end
+        local command = command_of(side, p, opts)
+        if command then ok = measure(command, side, run, results) and ok end
       end
     end
     io.stderr:write(("run %d of %d\n"):format(run, opts.runs))
@@ -127,12 +157,12 @@ local function quotient(a, b)
 end
 
 -- A figure that is the quotient of two others, run by run.
-local function derive(results)
+local function derive(results, sides)
   for _, d in ipairs(list.derived) do
     local over, under = results[d.over], results[d.under]
     if over and under then
-      local r = { name = d.name, unit = "times", rille = {}, go = {} }
-      for _, side in ipairs { "rille", "go" } do
+      local r = figure(d.name, "times")
+      for _, side in ipairs(sides) do
         for run, value in pairs(over[side]) do r[side][run] = quotient(value, under[side][run]) end
       end
       results[#results + 1] = r
@@ -149,12 +179,13 @@ local function verdict(target, value)
   return reaches(target.aim) and "aim" or reaches(target.must) and "must" or "missed"
 end
 
-local function summary(results, opts)
+local function summary(results, sides, opts)
   local rows = {}
   for i, r in ipairs(results) do
     local row = { name = r.name, unit = r.unit }
-    row.rille = median(opts.runs, function(run) return r.rille[run] end)
-    row.go = median(opts.runs, function(run) return r.go[run] end)
+    for _, side in ipairs(sides) do
+      row[side] = median(opts.runs, function(run) return r[side][run] end)
+    end
     row.ratio = median(opts.runs, function(run) return quotient(r.rille[run], r.go[run]) end)
     local target = list.targets[r.name]
     if target then
@@ -166,7 +197,11 @@ local function summary(results, opts)
   return rows
 end
 
-local columns = { "name", "rille", "go", "unit", "ratio", "target", "must", "aim", "reached" }
+local function columns_with(peers)
+  local columns = { "name", "rille", "go", "unit", "ratio", "target", "must", "aim", "reached" }
+  for i, peer in ipairs(peers) do table.insert(columns, 3 + i, peer) end
+  return columns
+end
 
 local function number(v)
   if math.type(v) == "integer" then return tostring(v) end
@@ -174,7 +209,7 @@ local function number(v)
   return ("%." .. places .. "f"):format(v)
 end
 
-local function cells(row)
+local function cells(row, columns)
   local texts = {}
   for i, column in ipairs(columns) do
     local v = row[column == "target" and "of" or column]
@@ -183,9 +218,9 @@ local function cells(row)
   return texts
 end
 
-local function print_table(rows)
+local function print_table(rows, columns)
   local lines, widths = { columns }, {}
-  for _, row in ipairs(rows) do lines[#lines + 1] = cells(row) end
+  for _, row in ipairs(rows) do lines[#lines + 1] = cells(row, columns) end
   for _, line in ipairs(lines) do
     for i, text in ipairs(line) do widths[i] = math.max(widths[i] or 0, #text) end
   end
@@ -219,11 +254,13 @@ local function main(args)
   local has_go = shell "command -v go >/dev/null"
   if not has_go then io.stderr:write "go is not installed: Rille alone\n" end
   build_all(programs, has_go)
+  local peers = peers_for(programs)
   local sides = has_go and { "rille", "go" } or { "rille" }
+  table.move(peers, 1, #peers, #sides + 1, sides)
   local results, ok = measure_all(programs, sides, opts)
-  derive(results)
-  local rows = summary(results, opts)
-  if opts.json then print_json(rows) else print_table(rows) end
+  derive(results, sides)
+  local rows = summary(results, sides, opts)
+  if opts.json then print_json(rows) else print_table(rows, columns_with(peers)) end
   return ok
 end
 
