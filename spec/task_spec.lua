@@ -603,6 +603,23 @@ describe("rille.yield and the scheduler", function()
     for i = 1, 50 do assert.is_true((tasks[i]:await(BOUND))) end
     assert.is_true(rille.now() - start < 5) -- one after the other it would be ten
   end)
+
+  it("get rid of the threads that blocking calls took, also while others are busy #slow", function()
+    local stop, blocked, busy = rille.chan(), {}, {}
+    for i = 1, 30 do blocked[i] = rille.go(os.execute, "sleep 0.1") end
+    for i = 1, 8 do
+      busy[i] = rille.go(function()
+        while rille.try_select(stop) == nil do rille.yield() end
+      end)
+    end
+    for i = 1, 30 do blocked[i]:join(BOUND) end
+    local limit = rille.now() + BOUND
+    while rille.stats().threads > 16 and rille.now() < limit do rille.sleep(0.01) end
+    local threads = rille.stats().threads
+    stop:close()
+    for i = 1, 8 do busy[i]:join(BOUND) end
+    assert.is_true(threads <= 16, threads .. " threads")
+  end)
 end)
 
 describe("rille.stats", function()

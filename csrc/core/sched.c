@@ -336,11 +336,6 @@ static bool get_up(worker *w) {
   return here;
 }
 
-static bool look_again(void) {
-  atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
-  return true;
-}
-
 /* Leaves for good, unless somebody is waking it right now, or others went first. */
 static bool resign(worker *w) {
   rl_lock_take(&S.lock);
@@ -373,12 +368,14 @@ static bool sleep_idle(worker *w, bool spare) {
   bool dispensable = extra();
   rl_lock_leave(&S.lock);
   if (work_waits() &&
-      (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed)) && get_up(w))
-    return look_again();
+      (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed)) && get_up(w)) {
+    atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
+    return true;
+  }
   if (!w->tidy && !await_bell(w, rl_now() + REST_TIME) && get_up(w)) {
     w->tidy = true;
-    keep_house(); /* neither idle nor searching meanwhile: others are woken */
-    return look_again();
+    keep_house();                /* neither idle nor searching meanwhile: others are woken */
+    return sleep_idle(w, spare); /* is it needed now? */
   }
   if (dispensable && !await_bell(w, rl_now() + SPARE_TIME) && resign(w)) return false;
   return await_bell(w, INFINITY);
