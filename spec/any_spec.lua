@@ -397,6 +397,19 @@ describe("rille.all", function()
     assert.is_nil(rille.all((rille.done { timeout = 1 }), rille.chan()):deadline())
   end)
 
+  it("has the outcome of the last of its dones also when it is asked as that one's deadline passes", function()
+    for i = 1, 50 do
+      local at = rille.now() + 0.001
+      local early, cancel = rille.done { deadline = at }
+      local last = rille.done { deadline = at, cause = "last" }
+      local all = i % 2 == 0 and rille.all(early, last) or rille.all(last, early)
+      cancel "early"
+      while rille.now() < at do assert(true) end
+      assert.equal("deadline exceeded", all:err())
+      assert.equal("last", all:cause())
+    end
+  end)
+
   it("fires when the last of its dones has fired", function()
     local list, cancels = dones(3)
     local all = rille.all(table.unpack(list))

@@ -123,13 +123,16 @@ static void all_withdraw(rl_done *d) {
   for (unsigned i = 0; i < all_of(d)->n; i++) rl_select_withdraw(&all_of(d)->in[i].input, 1, NULL);
 }
 
-/* Its deadline is the last of its inputs'. */
+/* Its deadline is the last of its inputs': when that has passed, all have. Of those that have not fired it gives
+   the one that was to be first, so that the last stays the last; or one that has fired, if all have. */
 static rl_done *all_earliest(rl_done *d) {
+  rl_done *first = NULL;
   for (unsigned i = 0; i < all_of(d)->n; i++) {
-    rl_case *c = &all_of(d)->in[i].input;
-    if (input_deadline(c) >= d->deadline) return rl_done_of(rl_case_event(c));
+    rl_done *in = rl_done_of(rl_case_event(&all_of(d)->in[i].input));
+    if (!first || (!rl_done_fired(in) && (rl_done_fired(first) || in->deadline < first->deadline)))
+      first = in;
   }
-  return NULL;
+  return first;
 }
 
 /* Input `c` has fired; the last one's outcome is that of the whole. */

@@ -161,15 +161,15 @@ bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
   return true;
 }
 
-/* Makes `d`, whose deadline has passed, fire: by the one whose deadline it is, which fires all on the path,
-   or by one that has fired already and has not yet come to what is below. */
+/* Fires the one whose deadline it is that has passed for `d`, and so all on the path; unless one on it has fired
+   already: then that is on its way to what is below. */
 static void fire_late(rl_done *d) {
-  rl_done *from = d->inputs->earliest(d);
-  for (; from && !rl_done_fired(from); from = d->inputs->earliest(d)) d = from;
-  if (from)
-    take_over(d, &from->event);
-  else
-    rl_done_fire(d, RL_DEADLINE, &d->timeout_cause);
+  rl_done *from;
+  while ((from = d->inputs->earliest(d)) != NULL) {
+    if (rl_done_fired(from)) return;
+    d = from;
+  }
+  rl_done_fire(d, RL_DEADLINE, &d->timeout_cause);
 }
 
 bool rl_done_poll(rl_done *d) {
@@ -177,7 +177,7 @@ bool rl_done_poll(rl_done *d) {
   if (d->deadline == INFINITY) return false;
   if (rl_now() < d->deadline) return false;
   fire_late(d);
-  await_fired(d); /* where another thread has fired on the path, it comes to `d` in a moment */
+  await_fired(d); /* where another thread fires on the path, it comes to `d` in a moment */
   return true;
 }
 

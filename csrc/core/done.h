@@ -18,7 +18,7 @@ typedef struct rl_done rl_done;
 typedef struct rl_done_inputs {
   void (*start)(rl_done *d);        /* begins to watch them; fires when one has fired already */
   void (*withdraw)(rl_done *d);     /* takes its nodes out of the inputs' queues */
-  rl_done *(*earliest)(rl_done *d); /* the input its deadline comes from; NULL: it is its own */
+  rl_done *(*earliest)(rl_done *d); /* once its deadline has passed: the late input; NULL: itself */
 } rl_done_inputs;
 
 struct rl_done {
