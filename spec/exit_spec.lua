@@ -829,6 +829,35 @@ describe("a finalizer #exec", function()
     assert.matches("^false%s.*cannot wait in a finalizer", result.out)
   end)
 
+  -- A task's state is closed with many others to come: what its finalizers make must go with it.
+  it("that runs as its task's state is closed leaves nothing behind #memory", function()
+    for _, use in ipairs {
+      "ch:try_send { 1, 2, 3 }", "rille.done { values = { 1 } }",
+      "rille.try_select(ch, ch, ch, ch)",
+    } do
+      local result = ended(0, proc.run(([[
+        local ch = rille.chan(1)
+        local function task(ch)
+          setmetatable({}, { __gc = function() %s ch:try_recv() end })
+        end
+        local function resident()
+          for line in io.lines "/proc/self/status" do
+            local kilobytes = line:match "^VmRSS:%%s+(%%d+)"
+            if kilobytes then return tonumber(kilobytes) end
+          end
+        end
+        local function run(n)
+          for _ = 1, n do rille.go(task, ch):await() end
+          return resident(), rille.stats().message_bytes
+        end
+        local before, bytes = run(500)
+        local after, more = run(2000)
+        print(more == bytes and after - before < 4096, after - before, more - bytes)
+      ]]):format(use)))
+      assert.matches("^true", result.out, use)
+    end
+  end)
+
   it("may do what needs no wait", function()
     local result = ended(0, proc.run [[
       local full, closed = rille.chan(1), rille.chan()

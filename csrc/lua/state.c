@@ -344,7 +344,6 @@ bool rl_state_begin(rl_state *S) {
 
 /* Without finalizers but those of our handles there is nothing for Lua to do. */
 static void drop_lua(rl_state *S) {
-  rl_transfer_close(S->transfer);
   while (S->holder.first) rl_unhold(&S->holder, S->holder.first);
 }
 
@@ -355,6 +354,7 @@ static void close_lua(rl_state *S) {
   else
     drop_lua(S);
   rl_handle_drop_late(S);
+  rl_transfer_close(S->transfer);
   rl_arena_close(&S->arena);
 }
 

@@ -67,23 +67,31 @@ const char rl_root_result[] = "result", rl_root_call[] = "argument";
 static void drop(transfer *T);
 
 static int transfer_gc(lua_State *L) {
-  drop(lua_touserdata(L, 1));
+  drop(*(transfer **)lua_touserdata(L, 1));
   return 0;
 }
 
-transfer *rl_transfer_push(lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TUSERDATA) return lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  transfer *T = lua_newuserdatauv(L, sizeof *T, UV_COUNT);
-  memset(T, 0, sizeof *T);
+/* The record of a main program is never freed, so it has a finalizer here. That of a task outlives its state: a
+   finalizer may be what encodes first, or last. */
+static void set_finalizer(lua_State *L) {
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, transfer_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
+}
+
+transfer *rl_transfer_push(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TUSERDATA)
+    return *(transfer **)lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  rl_state *S = rl_state_of(L);
+  transfer **T = lua_newuserdatauv(L, sizeof *T, UV_COUNT);
+  if (!S->transfer && !(S->transfer = calloc(1, sizeof **T))) luaL_error(L, "not enough memory");
+  *T = S->transfer;
+  if (!S->task) set_finalizer(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
-  rl_state_of(L)->transfer = T;
-  return T;
+  return *T;
 }
 
 /* encoders */
@@ -327,7 +335,9 @@ static void drop(transfer *T) {
 }
 
 void rl_transfer_close(transfer *T) {
-  if (T) drop(T);
+  if (!T) return;
+  drop(T);
+  free(T);
 }
 
 void rl_transfer_table(lua_State *L, int tidx, int uv) {

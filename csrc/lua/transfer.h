@@ -42,7 +42,7 @@ void rl_encode_call(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
    memory, a `require` or a rebuilding function that fails). */
 int rl_decode(lua_State *L, rl_state *S, const rl_msg *m);
 
-/* Frees what lies outside of a state that is dropped without lua_close. */
+/* Frees what a task's state has kept, after its end; `T` may be NULL. */
 void rl_transfer_close(rl_transfer *T);
 /* Notes the state's `require`, for modules that go by name. */
 void rl_names_open(lua_State *L);

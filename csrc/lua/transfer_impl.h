@@ -100,7 +100,7 @@ struct encoder {
   memo memo;
 };
 
-struct rl_transfer { /* what a state keeps; a userdata with the uservalues below */
+struct rl_transfer { /* what a state keeps, also in the uservalues below of a userdata */
   encoder *active;   /* newest first */
   encoder *idle;
   bool closed;
