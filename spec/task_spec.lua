@@ -169,6 +169,44 @@ describe("a task", function()
     assert.equal("failed", (failing:status()))
   end)
 
+  it("says on what it waits also where Lua cannot yield", function()
+    local ch = rille.chan(0, "jobs")
+    local task = rille.go(function()
+      return (("ab"):gsub("%l", function() return ch:recv() end))
+    end)
+    assert.same({ "waiting", "recv jobs" }, { until_waiting(task):status() })
+    ch:send "c"
+    ch:send "d"
+    assert.equal("cd", task:await(BOUND))
+  end)
+
+  it("says on what it waits to each of many that ask, however it waits and whenever it is woken", function()
+    local ch, stop = rille.chan(0, "jobs"), rille.chan()
+    local function block() return (("a"):gsub("a", function() return ch:recv() end)) end
+    local waiting = {
+      rille.go(function() for _ in ch do end end),
+      rille.go(function() while block() ~= "a" do end end),
+    }
+    local askers = {}
+    for i = 1, 4 do
+      askers[i] = rille.go(function()
+        local asked = 0
+        repeat
+          for _, task in ipairs(waiting) do
+            local status, on = task:status()
+            assert(on == (status == "waiting" and "recv jobs" or nil), status)
+            asked = asked + 1
+          end
+        until asked > 1000 and select(2, stop:try_recv()) == "closed"
+      end)
+    end
+    for i = 1, 2000 do ch:send(i) end
+    stop:close()
+    for _, asker in ipairs(askers) do asker:await(BOUND) end
+    ch:close()
+    for _, task in ipairs(waiting) do task:await(BOUND) end
+  end)
+
   it("knows itself", function()
     assert.is_nil(rille.self())
     local name, id = rille.go({ name = "me" }, function()

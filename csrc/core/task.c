@@ -123,7 +123,9 @@ bool rl_task_ended(rl_task *t) {
 rl_task_state rl_task_status(rl_task *t) {
   rl_task_state s = (rl_task_state)atomic_load_explicit(&t->state, memory_order_acquire);
   unsigned word = atomic_load_explicit(&t->waiter.word, memory_order_acquire);
-  return s == RL_WAITING && (word & RL_W_WOKEN) ? RL_RUNNABLE : s;
+  if (s != RL_WAITING) return s;
+  if (word & RL_W_WOKEN) return RL_RUNNABLE;
+  return word & (RL_W_PARKED | RL_W_BLOCKED) ? RL_WAITING : RL_RUNNING; /* not yet: about to */
 }
 
 void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *ud) {

@@ -85,15 +85,20 @@ void rl_wake_listed(rl_wakes *ws) {
   }
 }
 
-static bool woken(rl_waiter *w) {
-  return (atomic_load_explicit(&w->word, memory_order_acquire) & RL_W_WOKEN) != 0;
+/* Woken, and nobody looks at the task from outside. */
+static bool may_go(unsigned word) {
+  return (word & (RL_W_WOKEN | RL_W_INSPECTED)) == RL_W_WOKEN;
+}
+
+static unsigned look(rl_waiter *w) {
+  return atomic_load_explicit(&w->word, memory_order_acquire);
 }
 
 static bool spin(rl_waiter *w) {
   double until = rl_now() + SPIN_TIME;
   do
     for (int i = 0; i < 64; i++) {
-      if (woken(w)) return true;
+      if (may_go(look(w))) return true;
       rl_spin_hint();
     }
   while (rl_now() < until);
@@ -104,9 +109,9 @@ static bool spin(rl_waiter *w) {
 static bool sleep_futex(rl_waiter *w, double deadline) {
   unsigned word = atomic_fetch_or_explicit(&w->word, RL_W_ASLEEP, memory_order_acq_rel);
   word |= RL_W_ASLEEP;
-  while (!(word & RL_W_WOKEN)) {
+  while (!may_go(word)) {
     if (!rl_futex_wait(&w->word, word, deadline)) return false;
-    word = atomic_load_explicit(&w->word, memory_order_acquire);
+    word = look(w);
   }
   return true;
 }
@@ -130,7 +135,7 @@ static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
     return true;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (!woken(w) && !interrupted(ud)) ppoll(&p, 1, NULL, &before);
+  while (!may_go(look(w)) && !interrupted(ud)) ppoll(&p, 1, NULL, &before);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   unsigned was = atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_POLLING, memory_order_acq_rel);
   if (!(was & RL_W_WOKEN)) return false;
@@ -139,6 +144,8 @@ static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
 }
 
 bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud) {
+  /* what may be interrupted is the main program's, which nobody inspects */
+  if (!interrupted) atomic_fetch_or_explicit(&w->word, RL_W_BLOCKED, memory_order_acq_rel);
   if (spin(w)) return true;
   if (!interrupted) return sleep_futex(w, INFINITY);
   return sleep_futex(w, rl_now() + FUTEX_TIME) || sleep_polling(w, interrupted, ud);
@@ -147,15 +154,20 @@ bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud) {
 bool rl_waiter_inspect(rl_waiter *w) {
   unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
   do
-    if (!(word & RL_W_PARKED) || (word & (RL_W_WOKEN | RL_W_INSPECTED))) return false;
+    if (!(word & (RL_W_PARKED | RL_W_BLOCKED)) || (word & (RL_W_WOKEN | RL_W_INSPECTED)))
+      return false;
   while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_INSPECTED,
                                                 memory_order_acq_rel, memory_order_acquire));
   return true;
 }
 
 void rl_waiter_release(rl_waiter *w) {
-  rl_fiber *f = w->u.fiber;
+  rl_fiber *f = w->kind == RL_WAITER_FIBER ? w->u.fiber : NULL; /* now: afterwards it may be gone */
   unsigned was =
       atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_INSPECTED, memory_order_acq_rel);
-  if (was & RL_W_WOKEN) rl_sched_ready(f);
+  if (!(was & RL_W_WOKEN)) return;
+  if (f)
+    rl_sched_ready(f);
+  else if (was & RL_W_ASLEEP)
+    rl_futex_wake(&w->word, 1);
 }

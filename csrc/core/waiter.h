@@ -7,9 +7,10 @@
 **   CLAIMED  one contender (a sender, a close, a cancellation, a deadline) has won, by the one
 **            compare-and-swap; it writes `won` and `status`, then wakes
 **   PARKED   the task has finished yielding (a thread that is about to sleep: ASLEEP)
+**   BLOCKED  the task keeps its thread, which is in rl_waiter_block
 **   WOKEN    the claimer is done with it
-**   INSPECTED somebody looks at a parked task from outside; a wake meanwhile is carried out
-**            on release
+**   INSPECTED somebody looks at a parked or blocked task from outside; a wake meanwhile is carried
+**            out on release
 **
 ** WOKEN and PARKED are each set by one atomic `or`, which tells whether the other was there
 ** before: so exactly one of the two sides makes the task run again, and never before its yield
@@ -40,8 +41,9 @@ enum {
   RL_W_PARKED = 4,
   RL_W_WOKEN = 8,
   RL_W_INSPECTED = 16,
-  RL_W_ASLEEP = 32, /* a thread is about to sleep on the word */
-  RL_W_POLLING = 64 /* with ASLEEP: it sleeps on its eventfd */
+  RL_W_ASLEEP = 32,  /* a thread is about to sleep on the word */
+  RL_W_POLLING = 64, /* with ASLEEP: it sleeps on its eventfd */
+  RL_W_BLOCKED = 128
 };
 
 typedef struct rl_waiter rl_waiter;
@@ -188,7 +190,8 @@ static inline bool rl_waiter_park(rl_waiter *w) {
    that a signal handler wants the thread back. */
 bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud);
 
-/* Looks at a parked task from outside: between the two it cannot go on. False: it is not parked. */
+/* Looks at a waiting task from outside: between the two it cannot go on. False: it is neither parked nor
+   blocked, or somebody else looks at it. */
 bool rl_waiter_inspect(rl_waiter *w);
 void rl_waiter_release(rl_waiter *w);
 

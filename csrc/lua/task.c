@@ -29,6 +29,7 @@ the task's last handle goes or the program ends: it is never lost.
 
 #include "core/task.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -509,16 +510,17 @@ static const char *name_of(const rl_case *c) {
   return ((rl_done *)c->node.on)->name;
 }
 
-/* What a parked task waits on, as "recv jobs"; read while it is held from outside. */
-static void describe_wait(rl_task *t, char *buf, size_t size) {
-  buf[0] = '\0';
-  if (!rl_waiter_inspect(&t->waiter)) return;
+/* What a waiting task waits on, as "recv jobs"; read while it is held from outside. False: it has been
+   woken, or somebody else looks at it just now. */
+static bool describe_wait(rl_task *t, char *buf, size_t size) {
+  if (!rl_waiter_inspect(&t->waiter)) return false;
   rl_wait *W = &((rl_state *)t->binding)->wait;
   rl_case *c = W->n > 0 ? &W->cases[W->n - 1] : NULL;
   const char *name = NULL;
   if (c && strcmp(W->op, "select") != 0 && c->node.on) name = name_of(c);
   snprintf(buf, size, "%s%s%s", W->op, name ? " " : "", name ? name : "");
   rl_waiter_release(&t->waiter);
+  return true;
 }
 
 /***
@@ -530,11 +532,10 @@ What the task is doing.
 static int task_status(lua_State *L) {
   rl_task *t = check(L, NULL);
   char on[128];
-  rl_task_state s = rl_task_status(t);
+  rl_task_state s;
+  while ((s = rl_task_status(t)) == RL_WAITING && !describe_wait(t, on, sizeof on)) sched_yield();
   lua_pushstring(L, state_names[s]);
   if (s != RL_WAITING) return 1;
-  describe_wait(t, on, sizeof on);
-  if (on[0] == '\0') return 1;
   lua_pushstring(L, on);
   return 2;
 }

@@ -60,9 +60,12 @@ static void choose_cases(actor *a) {
   settle(a->cases, a->n);
 }
 
-static rl_status begin_wait(actor *a) {
+static rl_status begin_wait(actor *a, bool blocks) {
   unsigned kind = pick(&a->rnd, 4);
-  rl_waiter_fiber(&a->waiter, &a->fiber);
+  if (blocks)
+    rl_waiter_thread(&a->waiter);
+  else
+    rl_waiter_fiber(&a->waiter, &a->fiber);
   rl_status st = rl_select(&a->waiter, a->cases, a->n, kind & 1 ? RL_RANDOM : RL_ORDERED, &a->won);
   if (st == RL_PARK && (kind & 2 || a->n == 1))
     rl_timer_set(&a->timer, rl_now() + SHORT * pick(&a->rnd, 4));
@@ -85,13 +88,23 @@ static void look(actor *a, rl_status st) {
   }
 }
 
+static void block(actor *a) {
+  rl_sched_block();
+  rl_waiter_block(&a->waiter, NULL, NULL);
+  rl_sched_unblock();
+}
+
 /* False: it has parked. */
 static bool wait_once(actor *a, rl_status *st) {
+  bool blocks = pick(&a->rnd, 8) == 0;
   choose_cases(a);
-  *st = begin_wait(a);
+  *st = begin_wait(a, blocks);
   if (*st != RL_PARK) return true;
   atomic_store(&a->running, false);
-  if (rl_waiter_park(&a->waiter)) return false;
+  if (blocks)
+    block(a);
+  else if (rl_waiter_park(&a->waiter))
+    return false;
   atomic_store(&a->running, true);
   *st = end_wait(a);
   return true;
