@@ -10,11 +10,7 @@ local rille = require "rille"
 local LONG = 60 -- a wait that must end by something else
 local BOUND = 10 -- a watchdog
 
-local function raises(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(err))
-end
+local raises = helper.raises
 
 local function fired(err, cause, done)
   assert.equal(err, done:err())
@@ -397,7 +393,7 @@ describe("rille.all", function()
     assert.is_nil(rille.all((rille.done { timeout = 1 }), rille.chan()):deadline())
   end)
 
-  it("has the outcome of the last of its dones also when it is asked as that one's deadline passes", function()
+  it("has its last done's outcome also when asked as that one's deadline passes", function()
     for i = 1, 50 do
       local at = rille.now() + 0.001
       local early, cancel = rille.done { deadline = at }

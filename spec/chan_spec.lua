@@ -10,11 +10,7 @@ local rille = require "rille"
 local LONG = 60 -- a wait that must end by something else
 local BOUND = 10 -- a watchdog
 
-local function raises(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(err))
-end
+local raises = helper.raises
 
 local function closed(...)
   local ch = rille.chan(8)
@@ -29,12 +25,7 @@ local function fired(cause)
   return done
 end
 
-local function until_waiting(...)
-  for _, task in ipairs { ... } do
-    while task:status() ~= "waiting" do rille.yield() end
-  end
-  return ...
-end
+local until_waiting = helper.until_waiting
 
 -- The operation as main, as a task, and in a coroutine of a task does it.
 local places = {

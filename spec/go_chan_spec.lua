@@ -9,17 +9,7 @@ local rille = require "rille"
 
 local BOUND = 20 -- a watchdog
 
-local function raises(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(err))
-end
-
-local function until_waiting(...)
-  for _, task in ipairs { ... } do
-    while task:status() ~= "waiting" do rille.yield() end
-  end
-end
+local raises, until_waiting = helper.raises, helper.until_waiting
 
 local function await_all(tasks)
   local results = {}

@@ -3,6 +3,7 @@
 --
 -- There is no watchdog here: spec/run.lua gives every file a process and a time limit.
 
+local assert = require "luassert"
 local busted = require "busted"
 local rille = require "rille"
 
@@ -46,6 +47,21 @@ function helper.settled(limit)
     end
     rille.sleep(0.002)
   end
+end
+
+--- Calls fn(...), which has to raise an error whose text matches `pattern`.
+function helper.raises(pattern, fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  assert.matches(pattern, tostring(err))
+end
+
+--- Returns its tasks when each of them waits.
+function helper.until_waiting(...)
+  for _, task in ipairs { ... } do
+    while task:status() ~= "waiting" do rille.yield() end
+  end
+  return ...
 end
 
 --- The Lua that runs the specs; a sanitizer run names its own.

@@ -11,11 +11,7 @@ local rille = require "rille"
 local LONG = 60 -- a wait that must end by something else
 local BOUND = 10 -- a watchdog
 
-local function raises(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(err))
-end
+local raises = helper.raises
 
 local function filled(...)
   local ch = rille.chan(8)
@@ -41,10 +37,7 @@ local function ended()
   return task
 end
 
-local function until_waiting(task)
-  while task:status() ~= "waiting" do rille.yield() end
-  return task
-end
+local until_waiting = helper.until_waiting
 
 local forms = {
   select = rille.select, try_select = rille.try_select, select_first = rille.select_first,

@@ -10,16 +10,7 @@ local rille = require "rille"
 
 local BOUND = 10 -- a watchdog
 
-local function raises(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(err))
-end
-
-local function until_waiting(task)
-  while task:status() ~= "waiting" do rille.yield() end
-  return task
-end
+local raises, until_waiting = helper.raises, helper.until_waiting
 
 local function there(fn, ...)
   return rille.go(fn, ...):await(BOUND)
@@ -180,7 +171,7 @@ describe("a task", function()
     assert.equal("cd", task:await(BOUND))
   end)
 
-  it("says on what it waits to each of many that ask, however it waits and whenever it is woken", function()
+  it("says on what it waits to each that asks, however it waits and is woken", function()
     local ch, stop = rille.chan(0, "jobs"), rille.chan()
     local function block() return (("a"):gsub("a", function() return ch:recv() end)) end
     local waiting = {

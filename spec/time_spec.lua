@@ -10,11 +10,7 @@ local rille = require "rille"
 local LONG = 3600 -- a wait that must end by something else
 local BOUND = 10 -- a watchdog
 
-local function raises(pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(err))
-end
+local raises = helper.raises
 
 local function due(timer)
   while #timer == 0 do rille.yield() end
