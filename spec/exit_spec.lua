@@ -832,7 +832,8 @@ describe("a finalizer #exec", function()
   -- A task's state is closed with many others to come: what its finalizers make must go with it.
   it("that runs as its task's state is closed leaves nothing behind #memory", function()
     for _, use in ipairs {
-      "ch:try_send { 1, 2, 3 }", "rille.done { values = { 1 } }",
+      "ch:try_send { 1, 2, 3 }", "rille.try_select(ch:sending(('x'):rep(100)))",
+      "ch:try_send(setmetatable({}, { __index = {} }))", "rille.done { values = { 1 } }",
       "rille.try_select(ch, ch, ch, ch)",
     } do
       local result = ended(0, proc.run(([[

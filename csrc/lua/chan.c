@@ -405,7 +405,7 @@ static int chan_sending(lua_State *L) {
   check_value(L, 2);
   rl_sending *s = rl_sending_new(L);
   rl_encode(L, S, 2, "value", &m);
-  rl_sending_fill(S, s, c, &m);
+  rl_sending_fill(L, S, s, c, &m);
   return 1;
 }
 

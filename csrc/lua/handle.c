@@ -203,37 +203,46 @@ rl_handle *rl_handle_new(lua_State *L, rl_handle_type type) {
   return h;
 }
 
-/* A handle that a finalizer makes while its state is being closed. Nobody will finalize it, so its count is
-   in a list, which is dropped when the state is closed. */
 struct rl_late {
   rl_late *next;
-  rl_object *to;
+  rl_msg held;
 };
 
-static void hold_late(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
+void rl_handle_hold_late(lua_State *L, rl_state *S, rl_msg *m) {
   rl_late *late = malloc(sizeof *late);
-  if (!late) luaL_error(L, "not enough memory");
-  rl_retain(o);
-  *late = (rl_late){S->late, o};
+  if (!late) {
+    rl_msg_drop(m);
+    luaL_error(L, "not enough memory");
+    return;
+  }
+  late->next = S->late;
+  rl_msg_move(&late->held, m);
   S->late = late;
-  h->edge.ref.to = o;
-  h->edge.ref.rights = rights;
 }
 
 void rl_handle_drop_late(rl_state *S) {
   for (rl_late *late; (late = S->late) != NULL;) {
     S->late = late->next;
-    rl_release(late->to);
+    rl_msg_drop(&late->held);
     free(late);
   }
 }
 
+void rl_handle_hold_edge(lua_State *L, rl_state *S, rl_edge *e, rl_object *o, uint8_t rights) {
+  if (!S->closing) {
+    rl_hold(&S->holder, e, o, rights);
+    return;
+  }
+  rl_msg m = {.u.ref.to = o, .tag = RL_MSG_REF};
+  rl_retain(o);
+  rl_handle_hold_late(L, S, &m);
+  e->ref.to = o;
+  e->ref.rights = rights;
+}
+
 /* Makes `h` hold the object: from now on it is a handle. */
 static void hold(lua_State *L, rl_state *S, rl_handle *h, rl_object *o, uint8_t rights) {
-  if (S->closing)
-    hold_late(L, S, h, o, rights);
-  else
-    rl_hold(&S->holder, &h->edge, o, rights);
+  rl_handle_hold_edge(L, S, &h->edge, o, rights);
   h->state = S;
   h->mark = &rl_handle_mark;
 }

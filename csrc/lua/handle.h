@@ -6,7 +6,7 @@
 #ifndef RL_HANDLE_H
 #define RL_HANDLE_H
 
-#include "core/object.h"
+#include "core/msg.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -69,8 +69,14 @@ bool rl_handle_has_method(lua_CFunction f);
 int rl_handle_method(lua_State *L);
 /* From now on all methods are there. */
 void rl_handle_open_methods(lua_State *L);
-/* Releases what was held by handles made during lua_close, after it. */
+
+/* What finalizers make while a task's state is being closed will not be finalized: what it holds is in a list,
+   which is dropped afterwards. Takes `m`; raises out of memory. */
+void rl_handle_hold_late(lua_State *L, rl_state *S, rl_msg *m);
 void rl_handle_drop_late(rl_state *S);
+/* Makes `e`, of a userdata that ends it when it is finalized, an edge of the state; takes a count of `o`. */
+void rl_handle_hold_edge(lua_State *L, rl_state *S, rl_edge *e, rl_object *o, uint8_t rights);
+
 /* Prepares a state for handles. */
 void rl_handle_open(lua_State *L);
 

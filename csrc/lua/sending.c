@@ -26,11 +26,12 @@ rl_sending *rl_sending_new(lua_State *L) {
   return s;
 }
 
-void rl_sending_fill(rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m) {
+void rl_sending_fill(lua_State *L, rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m) {
   s->state = S;
   S->has_finalizers = true;
-  rl_hold(&S->holder, &s->edge, &c->src.obj, RL_MAY_SEND);
-  rl_msg_move(&s->msg, m);
+  s->msg = *m;
+  if (S->closing) rl_handle_hold_late(L, S, m);
+  rl_handle_hold_edge(L, S, &s->edge, &c->src.obj, RL_MAY_SEND);
 }
 
 rl_sending *rl_sending_test(lua_State *L, int idx) {

@@ -13,9 +13,9 @@ typedef struct rl_sending {
   rl_msg msg;
 } rl_sending;
 
-/* Pushes an empty one; `fill` takes the message. */
+/* Pushes an empty one; `fill` takes the message, and may raise out of memory. */
 rl_sending *rl_sending_new(lua_State *L);
-void rl_sending_fill(rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m);
+void rl_sending_fill(lua_State *L, rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m);
 /* The one at `idx`; NULL for anything else, and for one that was finalized. */
 rl_sending *rl_sending_test(lua_State *L, int idx);
 

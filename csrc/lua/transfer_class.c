@@ -66,6 +66,14 @@ static rl_unit **push_box(lua_State *L, int tidx, int classes) {
   return box;
 }
 
+/* Gives the caller's count of `u` to its userdata. */
+static void own(lua_State *L, rl_unit **box, rl_unit *u) {
+  rl_state *S = rl_state_of(L);
+  rl_msg m = {.u.ref.to = &u->obj, .tag = RL_MSG_REF};
+  if (S->closing) rl_handle_hold_late(L, S, &m);
+  *box = u;
+}
+
 /* Makes the unit whose userdata is on top known. A class that another unit has meanwhile keeps that
    (a __transfer had sent it). */
 static void make_known(lua_State *L, transfer *T, int tidx, int classes, const rl_unit *u) {
@@ -104,7 +112,7 @@ void rl_unit_make(lua_State *L, encoder *e, int tidx) {
   }
   rl_object_init(&u->obj, RL_CLASS, unit_destroy);
   u->blob = blob;
-  *box = u;
+  own(L, box, u);
   rl_encoder_end(T);
   make_known(L, T, tidx, classes, u);
   lua_pop(L, 1);
@@ -129,7 +137,7 @@ static void push_decoded(lua_State *L, rl_state *S, transfer *T, int tidx, rl_un
   if (!push_known(L, tidx, u)) {
     rl_unit **box = push_box(L, tidx, classes);
     rl_retain(&u->obj);
-    *box = u;
+    own(L, box, u);
     make_known(L, T, tidx, classes, u);
   }
   lua_remove(L, classes);
