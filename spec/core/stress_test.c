@@ -313,12 +313,26 @@ static void drain(void) {
   CHECK(atomic_load(&sent) == atomic_load(&received), "what was sent was received, once");
 }
 
-/* What was fired last may still be under way; the watchdog bounds it. */
+static void count_task(rl_task *t, void *n) {
+  (void)t;
+  ++*(unsigned *)n;
+}
+
+static bool gone(void) {
+  unsigned tasks = 0;
+  rl_program_each(program, count_task, &tasks);
+  return tasks == 0 && rl_chans() == 0 && atomic_load(&program->live) == 0;
+}
+
+static bool all_decided(void) {
+  return atomic_load(&hung) == atomic_load(&started) + atomic_load(&prevented);
+}
+
+/* What was fired last may still be under way, in the timers' thread or a worker; the watchdog bounds it. */
 static void await_gone(void) {
-  while (rl_chans() > 0 || atomic_load(&program->live) > 0) sched_yield();
-  CHECK(atomic_load(&hung) == atomic_load(&started) + atomic_load(&prevented),
-        "each task that hung on a done was started or stopped");
-  CHECK(!program->first, "and is gone");
+  while (!all_decided() || !gone()) sched_yield();
+  CHECK(all_decided(), "each task that hung on a done was started or stopped");
+  CHECK(gone(), "and is gone");
 }
 
 static void round_of(uint64_t seed) {
