@@ -972,4 +972,19 @@ describe("a finalizer #exec", function()
     ]], { bare = true }))
     assert.equal("false\nfalse\nfalse\n", result.err)
   end)
+
+  it("after the end of the runtime is told of it by each kind of handle, as text too", function()
+    local result = ended(0, proc.run([[
+      local handles
+      first = setmetatable({}, { __gc = function()
+        for _, handle in ipairs(handles) do
+          io.stderr:write(select(2, pcall(tostring, handle)), "\n")
+        end
+      end })
+      local rille = require "rille"
+      local ch, done, cancel = rille.chan(), rille.done()
+      handles = { ch, ch:receiver(), ch:sender(), rille.timer(60), done, cancel, rille.go(print) }
+    ]], { bare = true }))
+    assert.equal(("the program's runtime has ended\n"):rep(7), result.err)
+  end)
 end)

@@ -350,9 +350,8 @@ static int chan_name(lua_State *L) {
 }
 
 static int chan_tostring(lua_State *L) {
-  rl_handle *h = rl_handle_test(L, 1);
-  if (!h || h->edge.ref.to->kind != RL_CHAN) rl_type_error(L, 1, "channel");
-  rl_chan *c = (rl_chan *)h->edge.ref.to;
+  rl_handle *h = check(L, 1, ANY_RIGHT);
+  rl_chan *c = chan_of(h);
   const char *type = rl_handle_name(rl_handle_type_of(h));
   if (c->name)
     lua_pushfstring(L, "%s \"%s\" (%d of %d)", type, c->name, (int)rl_chan_count(c), (int)c->cap);
