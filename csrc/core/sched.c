@@ -27,7 +27,9 @@ enum {
   LINE = 16 * FAIR,   /* each so many the next slot's fiber goes behind the ring's */
   LOOK = 16,          /* each so many turns a worker looks at how it fares */
   MAX_THREADS = 4096, /* workers, stuck ones included */
-  QUIET_TICKS = 8     /* of the monitor with nothing to do, before it sleeps */
+  QUIET_TICKS = 8,    /* of the monitor with nothing to do, before it sleeps */
+  PATIENCE =
+      3 /* its looks at one turn: on a busy machine the system may be what keeps the worker */
 };
 enum { FREE, STUCK, ROBBED };
 static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
@@ -60,6 +62,7 @@ struct worker {
   unsigned met;    /* rl_lock_met then */
   double since;    /* when that was */
   unsigned seen;   /* the monitor's last look at turns */
+  unsigned same;   /* its looks since that found no other turn */
 };
 
 static struct {
@@ -558,15 +561,16 @@ static bool add_worker(void) {
 
 /* The monitor */
 
-/* A worker is stuck when it runs the same fiber as at the last look. One that ended its turn at the
+/* A worker is stuck when it has run the same fiber for some looks. One that ended its turn at the
    moment of the verdict could not take it back: the next look does. */
 static void judge(worker *w) {
   unsigned turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
+  w->same = turns == w->seen ? w->same + 1 : 0;
+  w->seen = turns;
   if (!(turns & 1))
     unmark_stuck(w);
-  else if (turns == w->seen)
+  else if (w->same >= PATIENCE)
     mark_stuck(w);
-  w->seen = turns;
 }
 
 static bool next_waits(void) {
