@@ -24,7 +24,7 @@ rl_blob *rl_blob_make(const void *data, size_t size, rl_ref *ref, uint32_t nrefs
 void rl_blob_release(rl_blob *b) {
   if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1) return;
   atomic_fetch_sub_explicit(&total, b->size, memory_order_relaxed);
-  for (uint32_t i = 0; i < b->nrefs; i++) rl_release(b->ref[i].to);
+  for (uint32_t i = 0; i < b->nrefs; i++) rl_release_as(b->ref[i].to, b->ref[i].rights);
   free(b->ref);
   free(b);
 }
@@ -35,7 +35,7 @@ void rl_msg_drop(rl_msg *m) {
   if (tag == RL_MSG_BLOB)
     rl_blob_release(m->u.blob);
   else if (tag == RL_MSG_REF)
-    rl_release(m->u.ref.to);
+    rl_release_as(m->u.ref.to, m->u.ref.rights);
 }
 
 void rl_msg_share(rl_msg *to, const rl_msg *from) {
@@ -43,7 +43,7 @@ void rl_msg_share(rl_msg *to, const rl_msg *from) {
   if (to->tag == RL_MSG_BLOB)
     atomic_fetch_add_explicit(&to->u.blob->refs, 1, memory_order_relaxed);
   else if (to->tag == RL_MSG_REF)
-    rl_retain(to->u.ref.to);
+    rl_retain_as(to->u.ref.to, to->u.ref.rights);
 }
 
 size_t rl_msg_bytes(void) {

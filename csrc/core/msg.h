@@ -41,6 +41,12 @@ typedef struct rl_msg {
   uint8_t len; /* the binding's, for inline contents */
 } rl_msg;
 
+/* An edge that also holds what its holder may send there. */
+typedef struct rl_offer {
+  rl_edge edge;
+  rl_msg msg;
+} rl_offer;
+
 /* Takes `ref` (an array from malloc, or NULL); copies `size` bytes. NULL when out of memory (and
    then nothing was taken). */
 rl_blob *rl_blob_make(const void *data, size_t size, rl_ref *ref, uint32_t nrefs);

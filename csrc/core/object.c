@@ -7,14 +7,19 @@
 #include <stddef.h>
 
 void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *)) {
-  atomic_init(&o->refs, 1);
+  atomic_init(&o->counts, 1);
   o->kind = (uint8_t)kind;
   o->dying = NULL;
   o->destroy = destroy;
 }
 
-void rl_retain(rl_object *o) {
-  atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
+/* What a count with these rights adds. */
+static uint64_t weight(uint8_t rights) {
+  return rights & RL_CAN_WAKE ? (uint64_t)1 << 32 | 1 : 1;
+}
+
+void rl_retain_as(rl_object *o, uint8_t rights) {
+  atomic_fetch_add_explicit(&o->counts, weight(rights), memory_order_relaxed);
 }
 
 static _Thread_local rl_object *dying;
@@ -30,8 +35,9 @@ static void destroy_all(rl_object *o) {
   destroying = false;
 }
 
-void rl_release(rl_object *o) {
-  if (atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) return;
+void rl_release_as(rl_object *o, uint8_t rights) {
+  uint64_t was = atomic_fetch_sub_explicit(&o->counts, weight(rights), memory_order_acq_rel);
+  if (rl_count_of(was) != 1) return;
   o->dying = dying;
   if (destroying)
     dying = o;
@@ -40,16 +46,16 @@ void rl_release(rl_object *o) {
 }
 
 bool rl_try_retain(rl_object *o) {
-  unsigned n = atomic_load_explicit(&o->refs, memory_order_relaxed);
-  while (n != 0)
-    if (atomic_compare_exchange_weak_explicit(&o->refs, &n, n + 1, memory_order_acquire,
+  uint64_t n = atomic_load_explicit(&o->counts, memory_order_relaxed);
+  while (rl_count_of(n) != 0)
+    if (atomic_compare_exchange_weak_explicit(&o->counts, &n, n + 1, memory_order_acquire,
                                               memory_order_relaxed))
       return true;
   return false;
 }
 
 void rl_hold(rl_holder *h, rl_edge *e, rl_object *to, uint8_t rights) {
-  rl_retain(to);
+  rl_retain_as(to, rights);
   e->ref.to = to;
   e->ref.rights = rights;
   e->prev = NULL;
@@ -67,5 +73,5 @@ void rl_unhold(rl_holder *h, rl_edge *e) {
   else
     h->first = e->next;
   if (e->next) e->next->prev = e->prev;
-  rl_release(to);
+  rl_release_as(to, e->ref.rights);
 }

@@ -17,9 +17,10 @@ typedef enum { RL_CHAN, RL_DONE, RL_TASK, RL_CLASS, RL_AFTER } rl_kind;
 
 typedef struct rl_object rl_object;
 struct rl_object {
-  atomic_uint refs;
-  uint8_t kind;                  /* an rl_kind; immutable */
-  rl_object *dying;              /* link among those whose last count has just gone */
+  atomic_uint_fast64_t
+      counts;       /* the lower half: all; the upper: those with a right that can wake */
+  uint8_t kind;     /* an rl_kind; immutable */
+  rl_object *dying; /* link among those whose last count has just gone */
   void (*destroy)(rl_object *o); /* immutable; runs when the last count goes, under no lock */
 };
 
@@ -30,7 +31,10 @@ enum {
   RL_MAY_WATCH = 4,
   RL_MAY_FIRE = 8,
   RL_MAY_JOIN = 16,
-  RL_MAY_RESET = 32 /* stop and reset the timer behind a channel */
+  RL_MAY_RESET = 32, /* stop and reset the timer behind a channel */
+  RL_OFFERS = 64,    /* the edge is part of an rl_offer: see msg.h */
+
+  RL_CAN_WAKE = RL_MAY_SEND | RL_MAY_FIRE | RL_MAY_RESET /* whoever waits to receive, or watches */
 };
 
 typedef struct rl_ref {
@@ -50,10 +54,24 @@ typedef struct rl_holder {
 } rl_holder;
 
 void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *));
-void rl_retain(rl_object *o);
-void rl_release(rl_object *o);
+/* A count that comes with rights, and one that does not: a C structure's own. */
+void rl_retain_as(rl_object *o, uint8_t rights);
+void rl_release_as(rl_object *o, uint8_t rights);
+static inline void rl_retain(rl_object *o) {
+  rl_retain_as(o, 0);
+}
+static inline void rl_release(rl_object *o) {
+  rl_release_as(o, 0);
+}
 /* For weak references: false when the last count has gone already. */
 bool rl_try_retain(rl_object *o);
+
+static inline uint32_t rl_count_of(uint64_t counts) {
+  return (uint32_t)counts;
+}
+static inline uint32_t rl_wakers_of(uint64_t counts) {
+  return (uint32_t)(counts >> 32);
+}
 
 /* Makes `e` an edge of `h` and takes a count of `to`. */
 void rl_hold(rl_holder *h, rl_edge *e, rl_object *to, uint8_t rights);

@@ -70,7 +70,7 @@ static int send_result(lua_State *L, rl_status st) {
 }
 
 static int send_finish(lua_State *L, rl_state *S, rl_status st) {
-  return rl_wait_cut_short(&S->wait, st) ? rl_push_cut_short(L, S, st) : send_result(L, st);
+  return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : send_result(L, st);
 }
 
 static int push_closed(lua_State *L) {
@@ -80,7 +80,7 @@ static int push_closed(lua_State *L) {
 }
 
 static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   if (rl_wait_cut_short(W, st)) return rl_push_cut_short(L, S, st);
   return st == RL_OK ? rl_receive(L, S, &W->cases[W->won].msg) : push_closed(L);
 }
@@ -90,11 +90,12 @@ static int recv_finish(lua_State *L, rl_state *S, rl_status st) {
    through rl_wait_for. */
 
 /* Queues the only case of a wait of this task's, under the channel's lock. */
-static inline rl_case *queue_alone(rl_state *S, rl_chan *c, rl_case_op op, const char *name,
-                                   rl_finish finish) {
-  rl_wait *W = rl_wait_begin(&S->wait, name);
+static inline rl_case *queue_alone(lua_State *L, rl_state *S, rl_chan *c, rl_case_op op,
+                                   const char *name, rl_finish finish) {
+  rl_wait *W = rl_wait_begin(S->wait, name);
   rl_case *k = rl_wait_add(W, op, &c->src);
   W->finish = finish;
+  W->L = L;
   rl_waiter_fiber(W->waiter, &S->task->fiber);
   rl_case_queue(k, op, W->waiter);
   return k;
@@ -107,7 +108,7 @@ static inline int park_alone(lua_State *L, rl_state *S, lua_KFunction k) {
 
 static int sent(lua_State *L, int status, lua_KContext ctx) {
   rl_state *S = (rl_state *)ctx;
-  rl_waiter *w = S->wait.waiter;
+  rl_waiter *w = S->wait->waiter;
   (void)status;
   if (!w->won || w->status != RL_OK) return rl_wait_resumed(L, S);
   lua_pushboolean(L, 1);
@@ -121,10 +122,10 @@ static inline int take_value(lua_State *L, rl_state *S, rl_msg *m) {
 
 static int received(lua_State *L, int status, lua_KContext ctx) {
   rl_state *S = (rl_state *)ctx;
-  rl_waiter *w = S->wait.waiter;
+  rl_waiter *w = S->wait->waiter;
   (void)status;
   if (!w->won || w->status != RL_OK) return rl_wait_resumed(L, S);
-  return take_value(L, S, &S->wait.inl[0].msg);
+  return take_value(L, S, &S->wait->inl[0].msg);
 }
 
 /* Takes the message. */
@@ -133,7 +134,7 @@ static int send_alone(lua_State *L, rl_state *S, rl_chan *c, rl_msg *m) {
   rl_lock_take(&c->src.lock);
   rl_status st = rl_chan_put(c, m, &ws);
   if (st == RL_NOT_READY)
-    rl_msg_move(&queue_alone(S, c, RL_CASE_SEND, "send", send_finish)->msg, m);
+    rl_msg_move(&queue_alone(L, S, c, RL_CASE_SEND, "send", send_finish)->msg, m);
   rl_lock_leave(&c->src.lock);
   rl_wake_all(&ws);
   if (st == RL_NOT_READY) return park_alone(L, S, sent);
@@ -146,7 +147,7 @@ static int receive_alone(lua_State *L, rl_state *S, rl_chan *c) {
   rl_msg m = {.tag = RL_MSG_NONE};
   rl_lock_take(&c->src.lock);
   rl_status st = rl_chan_take(c, &m, &ws);
-  if (st == RL_NOT_READY) queue_alone(S, c, RL_CASE_RECV, "recv", recv_finish);
+  if (st == RL_NOT_READY) queue_alone(L, S, c, RL_CASE_RECV, "recv", recv_finish);
   rl_lock_leave(&c->src.lock);
   rl_wake_all(&ws);
   if (st == RL_OK) return take_value(L, S, &m);
@@ -172,7 +173,7 @@ static int chan_send(lua_State *L) {
   bool guarded = lua_gettop(L) > 2 && !lua_isnil(L, 3);
   if (guarded) { /* raises now if it has to: encoding comes last, and may use S->wait */
     check_value(L, 2);
-    rl_wait_begin(&S->wait, "send");
+    rl_wait_begin(S->wait, "send");
     rl_wait_guard(L, S, 3);
   }
   if (!rl_encode_integer(L, 2, &m)) {
@@ -180,7 +181,7 @@ static int chan_send(lua_State *L) {
     rl_encode(L, S, 2, "value", &m);
   }
   if (!guarded && rl_can_park(L, S)) return send_alone(L, S, c, &m);
-  rl_wait *W = rl_wait_begin(&S->wait, "send");
+  rl_wait *W = rl_wait_begin(S->wait, "send");
   if (guarded) rl_wait_guard(L, S, 3);
   rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
   return rl_wait_for(L, S, send_finish);
@@ -190,7 +191,7 @@ static int receive(lua_State *L, bool guarded) {
   rl_handle *h = check(L, 1, RL_MAY_RECV);
   rl_state *S = h->state;
   if (!guarded && rl_can_park(L, S)) return receive_alone(L, S, chan_of(h));
-  rl_wait *W = rl_wait_begin(&S->wait, "recv");
+  rl_wait *W = rl_wait_begin(S->wait, "recv");
   if (guarded) rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_RECV, (rl_source *)h->edge.ref.to);
   return rl_wait_for(L, S, recv_finish);
@@ -225,7 +226,7 @@ static int iter_step(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(2));
   rl_handle *h = check(L, 1, RL_MAY_RECV); /* in a finalizer it may have gone before the iterator */
   rl_state *S = h->state;
-  rl_wait *W = rl_wait_begin(&S->wait, "recv");
+  rl_wait *W = rl_wait_begin(S->wait, "recv");
   if (lua_type(L, 2) == LUA_TNUMBER)
     W->deadline = lua_tonumber(L, 2);
   else
@@ -246,11 +247,11 @@ counts from this call, for the whole loop. `for v in ch do` is the form without 
 /* A number counts from here on, for the whole loop: it is kept as a deadline. */
 static int chan_iter(lua_State *L) {
   rl_state *S = check(L, 1, RL_MAY_RECV)->state;
-  rl_wait_begin(&S->wait, "recv");
+  rl_wait_begin(S->wait, "recv");
   rl_wait_guard(L, S, 2);
   lua_settop(L, 2);
   if (lua_type(L, 2) == LUA_TNUMBER) {
-    lua_pushnumber(L, S->wait.deadline);
+    lua_pushnumber(L, S->wait->deadline);
     lua_replace(L, 2);
   }
   lua_pushcclosure(L, iter_step, 2);
@@ -272,7 +273,7 @@ static int chan_try_send(lua_State *L) {
   rl_msg m = {.tag = RL_MSG_NONE};
   check_value(L, 2);
   rl_encode(L, S, 2, "value", &m);
-  rl_wait *W = rl_wait_begin(&S->wait, "send");
+  rl_wait *W = rl_wait_begin(S->wait, "send");
   rl_case *k = rl_wait_add(W, RL_CASE_SEND, &c->src);
   rl_msg_move(&k->msg, &m);
   rl_status st = rl_wait_try(S);
@@ -294,7 +295,7 @@ static int chan_try_recv(lua_State *L) {
   rl_handle *h = check(L, 1, RL_MAY_RECV);
   rl_state *S = h->state;
   rl_chan *c = chan_of(h);
-  rl_wait_add(rl_wait_begin(&S->wait, "recv"), RL_CASE_RECV, &c->src);
+  rl_wait_add(rl_wait_begin(S->wait, "recv"), RL_CASE_RECV, &c->src);
   rl_status st = rl_wait_try(S);
   if (st != RL_NOT_READY) return recv_finish(L, S, st);
   lua_pushnil(L);

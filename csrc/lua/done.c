@@ -332,7 +332,7 @@ static int done_value(lua_State *L) {
 }
 
 static int wait_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -347,7 +347,7 @@ Waits until it fires.
 static int done_wait(lua_State *L) {
   rl_state *S;
   rl_done *d = check(L, &S);
-  rl_wait *W = rl_wait_begin(&S->wait, "wait");
+  rl_wait *W = rl_wait_begin(S->wait, "wait");
   rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_WATCH, &d->event.src);
   return rl_wait_for(L, S, wait_finish);

@@ -82,7 +82,7 @@ static bool add_other_case(lua_State *L, rl_wait *W, unsigned i) {
   } else if (lua_type(L, idx) == LUA_TNUMBER) {
     add_timeout(L, W, i);
   } else if ((s = rl_sending_test(L, idx)) != NULL) {
-    rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->edge.ref.to);
+    rl_case *c = rl_wait_add(W, RL_CASE_SEND, (rl_source *)s->offer.edge.ref.to);
     c->op = RL_CASE_NEVER; /* until all cases are known to be good: then the message is shared */
     return true;
   } else {
@@ -105,7 +105,7 @@ static void arm_sends(lua_State *L, rl_wait *W) {
     rl_sending *s = rl_sending_test(L, value_at(W, i));
     if (!s) continue;
     W->cases[i].op = RL_CASE_SEND;
-    rl_msg_share(&W->cases[i].msg, &s->msg);
+    rl_msg_share(&W->cases[i].msg, &s->offer.msg);
   }
 }
 
@@ -147,7 +147,7 @@ static int push_outcome(lua_State *L, rl_state *S, rl_case *c, rl_status st) {
 }
 
 static int select_finish(lua_State *L, rl_state *S, rl_status st) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   if (st == RL_TIMEOUT) {
     push_key(L, W, W->timeout);
     lua_pushnumber(L, rl_now());
@@ -159,7 +159,7 @@ static int select_finish(lua_State *L, rl_state *S, rl_status st) {
 }
 
 static void take_cases(lua_State *L, rl_state *S, rl_choice choice) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   bool named = is_named(L);
   if (named && choice == RL_ORDERED) luaL_argerror(L, 1, "cases by position expected, got table");
   rl_handle_alive(L, S);
@@ -219,8 +219,8 @@ static int rille_try_select(lua_State *L) {
   rl_state *S = rl_self(L);
   take_cases(L, S, RL_RANDOM);
   rl_status st = rl_wait_try(S);
-  rl_wait_drop_unsent(&S->wait);
-  if (st == RL_NOT_READY && S->wait.deadline <= rl_now()) st = RL_TIMEOUT;
+  rl_wait_drop_unsent(S->wait);
+  if (st == RL_NOT_READY && S->wait->deadline <= rl_now()) st = RL_TIMEOUT;
   if (st != RL_NOT_READY) return select_finish(L, S, st);
   lua_pushnil(L);
   return 1;

@@ -9,15 +9,15 @@ static const char type_name[] = "rille.sending";
 
 static int sending_gc(lua_State *L) {
   rl_sending *s = luaL_checkudata(L, 1, type_name);
-  if (s->edge.ref.to) rl_unhold(&s->state->holder, &s->edge);
-  rl_msg_drop(&s->msg);
+  if (s->offer.edge.ref.to) rl_unhold(&s->state->holder, &s->offer.edge);
+  rl_msg_drop(&s->offer.msg);
   return 0;
 }
 
 rl_sending *rl_sending_new(lua_State *L) {
   rl_sending *s = lua_newuserdatauv(L, sizeof *s, 0);
-  s->edge.ref.to = NULL;
-  s->msg.tag = RL_MSG_NONE;
+  s->offer.edge.ref.to = NULL;
+  s->offer.msg.tag = RL_MSG_NONE;
   if (luaL_newmetatable(L, type_name)) {
     lua_pushcfunction(L, sending_gc);
     lua_setfield(L, -2, "__gc");
@@ -29,12 +29,12 @@ rl_sending *rl_sending_new(lua_State *L) {
 void rl_sending_fill(lua_State *L, rl_state *S, rl_sending *s, rl_chan *c, rl_msg *m) {
   s->state = S;
   S->has_finalizers = true;
-  s->msg = *m;
+  s->offer.msg = *m;
   if (S->closing) rl_handle_hold_late(L, S, m);
-  rl_handle_hold_edge(L, S, &s->edge, &c->src.obj, RL_MAY_SEND);
+  rl_handle_hold_edge(L, S, &s->offer.edge, &c->src.obj, RL_MAY_SEND | RL_OFFERS);
 }
 
 rl_sending *rl_sending_test(lua_State *L, int idx) {
   rl_sending *s = luaL_testudata(L, idx, type_name);
-  return s && s->edge.ref.to ? s : NULL;
+  return s && s->offer.edge.ref.to ? s : NULL;
 }

@@ -8,9 +8,8 @@
 #include "lua/handle.h"
 
 typedef struct rl_sending {
-  rl_edge edge; /* to the channel */
+  rl_offer offer; /* the edge leads to the channel */
   rl_state *state;
-  rl_msg msg;
 } rl_sending;
 
 /* Pushes an empty one; `fill` takes the message, and may raise out of memory. */

@@ -163,7 +163,8 @@ static void record_init(rl_state *S, rl_task *t, rl_program *p) {
   S->task = t;
   S->program = p;
   S->parkable = true;
-  rl_wait_open(S);
+  S->wait = &S->own_wait;
+  rl_wait_open(S->wait, t ? &t->waiter : p ? &p->waiter : NULL);
 }
 
 static void attach(lua_State *L, rl_state *S) {
@@ -362,7 +363,7 @@ void rl_state_close(rl_state *S) {
   atomic_fetch_add_explicit(&closed, 1, memory_order_relaxed);
   if (S->task) S->task->binding = NULL;
   if (S->L) close_lua(S);
-  rl_wait_close(S);
+  rl_wait_close(&S->own_wait);
   drop_blob(&S->paths);
   drop_blob(&S->globals);
   drop_blob(&S->own_globals);

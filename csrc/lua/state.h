@@ -15,7 +15,9 @@ struct rl_state {
   lua_State *L;     /* its main thread */
   rl_task *task;    /* NULL: a main program */
   rl_program *program;
-  rl_wait wait;         /* the one wait this state can be in */
+  rl_wait *wait; /* the one wait this state can be in: own_wait, but for hooks and finalizers that
+                           run during a wait */
+  rl_wait own_wait;
   lua_State *running;   /* the coroutine our `resume` runs, or L */
   bool parkable;        /* everything below `running` can yield */
   bool parking;         /* the yield under way parks the task */

@@ -400,7 +400,7 @@ static bool failed(rl_task *t) {
 
 /* The task a wait's last case was for. */
 static rl_task *joined(rl_state *S) {
-  return (rl_task *)S->wait.cases[S->wait.n - 1].node.on;
+  return (rl_task *)S->wait->cases[S->wait->n - 1].node.on;
 }
 
 static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
@@ -409,7 +409,7 @@ static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
 }
 
 static int join_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(&S->wait, st)) return rl_push_cut_short(L, S, st);
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
   rl_task *t = joined(S);
   take(t);
   lua_pushboolean(L, !failed(t));
@@ -419,7 +419,7 @@ static int join_finish(lua_State *L, rl_state *S, rl_status st) {
 }
 
 static int await_finish(lua_State *L, rl_state *S, rl_status st) {
-  if (rl_wait_cut_short(&S->wait, st)) {
+  if (rl_wait_cut_short(S->wait, st)) {
     rl_push_cut_short(L, S, st);
     lua_pop(L, 1); /* the cause */
     return lua_error(L);
@@ -435,7 +435,7 @@ static int wait_end(lua_State *L, rl_finish then) {
   rl_state *S;
   rl_task *t = check(L, &S);
   if (t == S->task) return luaL_argerror(L, 1, "a task cannot wait for itself");
-  rl_wait *W = rl_wait_begin(&S->wait, "join");
+  rl_wait *W = rl_wait_begin(S->wait, "join");
   rl_wait_guard(L, S, 2);
   rl_wait_add(W, RL_CASE_WATCH, &t->end.src);
   return rl_wait_for(L, S, then);
@@ -514,7 +514,7 @@ static const char *name_of(const rl_case *c) {
    woken, or somebody else looks at it just now. */
 static bool describe_wait(rl_task *t, char *buf, size_t size) {
   if (!rl_waiter_inspect(&t->waiter)) return false;
-  rl_wait *W = &((rl_state *)t->binding)->wait;
+  rl_wait *W = ((rl_state *)t->binding)->wait;
   rl_case *c = W->n > 0 ? &W->cases[W->n - 1] : NULL;
   const char *name = NULL;
   if (c && strcmp(W->op, "select") != 0 && c->node.on) name = name_of(c);

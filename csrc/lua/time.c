@@ -115,7 +115,7 @@ static int slept(lua_State *L, int status, lua_KContext ctx) {
 
 static int sleep_finish(lua_State *L, rl_state *S, rl_status st) {
   if (st != RL_TIMEOUT) return rl_push_cut_short(L, S, st);
-  if (S->wait.deadline == 0) return rl_give_turn(L, S, slept);
+  if (S->wait->deadline == 0) return rl_give_turn(L, S, slept);
   return slept(L, LUA_OK, 0);
 }
 
@@ -138,7 +138,7 @@ static int rille_sleep(lua_State *L) {
   luaL_checktype(L, 1, LUA_TNUMBER);
   double until = rl_deadline_at(L, 1);
   rl_handle_alive(L, S);
-  rl_wait *W = rl_wait_begin(&S->wait, "sleep");
+  rl_wait *W = rl_wait_begin(S->wait, "sleep");
   rl_wait_guard(L, S, 2);
   if (W->deadline < until) return rl_wait_for(L, S, limit_finish);
   W->deadline = until;

@@ -141,7 +141,7 @@ encoder *rl_encoder_begin(lua_State *L, rl_state *S, transfer *T) {
 void rl_encoder_end(transfer *T) {
   encoder *e = T->active;
   T->active = e->below;
-  for (uint32_t i = 0; i < e->nref; i++) rl_release(e->ref[i].to);
+  for (uint32_t i = 0; i < e->nref; i++) rl_release_as(e->ref[i].to, e->ref[i].rights);
   e->nref = 0;
   if (T->closed || e->room > IDLE_ROOM || e->memo.room > IDLE_ROOM / sizeof(entry)) {
     encoder_free(e);
@@ -187,7 +187,7 @@ static bool encode_number(lua_State *L, int idx, rl_msg *out) {
 static bool encode_handle(lua_State *L, int idx, rl_msg *out) {
   rl_handle *h = rl_handle_test(L, idx);
   if (!h || !h->edge.ref.to) return false;
-  rl_retain(h->edge.ref.to);
+  rl_retain_as(h->edge.ref.to, h->edge.ref.rights);
   out->u.ref = h->edge.ref;
   out->tag = RL_MSG_REF;
   return true;

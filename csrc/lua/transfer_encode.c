@@ -180,7 +180,7 @@ static void put_pointer(encoder *e, int idx) {
 /* Takes a count of `to`; gives the index of the reference. */
 static uint32_t add_ref(encoder *e, rl_object *to, uint8_t rights) {
   if (e->nref == e->ref_room) e->ref = rl_transfer_grow(e->L, e->ref, sizeof(rl_ref), &e->ref_room);
-  rl_retain(to);
+  rl_retain_as(to, rights);
   e->ref[e->nref] = (rl_ref){.to = to, .rights = rights};
   return e->nref++;
 }

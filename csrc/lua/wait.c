@@ -14,34 +14,30 @@
 #include "lua/state.h"
 #include "lua/transfer.h"
 
-static rl_state *of_timer(rl_timer *t) {
-  return (rl_state *)(void *)((char *)t - offsetof(rl_state, wait.timer));
+static rl_wait *of_timer(rl_timer *t) {
+  return (rl_wait *)(void *)((char *)t - offsetof(rl_wait, timer));
 }
 
 static bool claim_deadline(rl_timer *t) {
-  return rl_waiter_claim(of_timer(t)->wait.waiter, RL_TIMEOUT, NULL);
+  return rl_waiter_claim(of_timer(t)->waiter, RL_TIMEOUT, NULL);
 }
 
 static void wake_deadline(rl_timer *t, rl_wakes *ws) {
-  rl_wakes_add(ws, of_timer(t)->wait.waiter);
+  rl_wakes_add(ws, of_timer(t)->waiter);
 }
 
-static void forget_room(rl_wait *W) {
-  W->room = NULL;
-  W->nroom = 0;
-}
-
-void rl_wait_open(rl_state *S) {
-  rl_wait *W = &S->wait;
-  if (S->program) W->waiter = S->task ? &S->task->waiter : &S->program->waiter;
+void rl_wait_open(rl_wait *W, rl_waiter *w) {
+  W->waiter = w;
+  W->L = NULL;
   W->cases = W->inl;
   W->n = 0;
-  forget_room(W);
+  W->room = NULL;
+  W->nroom = 0;
   rl_timer_init(&W->timer, claim_deadline, wake_deadline);
 }
 
-void rl_wait_close(rl_state *S) {
-  free(S->wait.room);
+void rl_wait_close(rl_wait *W) {
+  free(W->room);
 }
 
 void rl_wait_room(lua_State *L, rl_wait *W, unsigned n) {
@@ -76,7 +72,7 @@ static int guard_error(lua_State *L, int idx) {
 }
 
 void rl_wait_guard(lua_State *L, rl_state *S, int idx) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   if (lua_isnoneornil(L, idx)) return;
   if (lua_type(L, idx) == LUA_TNUMBER) {
     W->deadline = rl_deadline_at(L, idx);
@@ -94,12 +90,12 @@ void rl_wait_drop_unsent(rl_wait *W) {
 }
 
 static int conclude(lua_State *L, rl_state *S, rl_status st) {
-  rl_wait_drop_unsent(&S->wait);
-  return S->wait.finish(L, S, st);
+  rl_wait_drop_unsent(S->wait);
+  return S->wait->finish(L, S, st);
 }
 
 int rl_wait_resumed(lua_State *L, rl_state *S) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
   rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
   if (st == RL_OK && W->n == 1) return W->finish(L, S, st);
@@ -116,9 +112,9 @@ static int resumed(lua_State *L, int status, lua_KContext ctx) {
 
 static void arm(rl_state *S, bool park) {
   if (park)
-    rl_waiter_fiber(S->wait.waiter, &S->task->fiber);
+    rl_waiter_fiber(S->wait->waiter, &S->task->fiber);
   else
-    rl_waiter_thread(S->wait.waiter);
+    rl_waiter_thread(S->wait->waiter);
 }
 
 /* Takes a published wait back. False: it is decided already, and its wake will come. */
@@ -154,26 +150,27 @@ static int call_main_hook(lua_State *L) {
    what is waited for here is kept aside. */
 static void run_hook(lua_State *L, rl_state *S) {
   lua_Hook hook = lua_gethook(S->L);
-  rl_wait kept = S->wait;
-  forget_room(&S->wait);
+  rl_wait *kept = S->wait, other;
+  rl_wait_open(&other, kept->waiter);
+  S->wait = &other;
   lua_pushlightuserdata(L, S);
   lua_pushcclosure(L, L == S->L ? nothing : call_main_hook, 1);
   int failed = lua_pcall(L, 0, 0, 0);
-  free(S->wait.room);
+  rl_wait_close(&other);
   S->wait = kept;
   if (!failed) {
     S->hook = hook;
     return;
   }
   lua_sethook(S->L, NULL, 0, 0);
-  rl_wait_drop_unsent(&S->wait);
+  rl_wait_drop_unsent(S->wait);
   lua_error(L);
 }
 
 /* Blocks the main program's thread. True: woken; false: a hook ran and the wait was taken back. */
 static bool block_main(lua_State *L, rl_state *S) {
-  if (rl_waiter_block(S->wait.waiter, hook_set, S)) return true;
-  if (!give_up(&S->wait)) return rl_waiter_block(S->wait.waiter, NULL, NULL);
+  if (rl_waiter_block(S->wait->waiter, hook_set, S)) return true;
+  if (!give_up(S->wait)) return rl_waiter_block(S->wait->waiter, NULL, NULL);
   run_hook(L, S);
   return false;
 }
@@ -181,7 +178,7 @@ static bool block_main(lua_State *L, rl_state *S) {
 static void block_task(rl_state *S) {
   atomic_store_explicit(&S->task->state, RL_WAITING, memory_order_release);
   rl_sched_block();
-  rl_waiter_block(S->wait.waiter, NULL, NULL);
+  rl_waiter_block(S->wait->waiter, NULL, NULL);
   rl_sched_unblock();
   atomic_store_explicit(&S->task->state, RL_RUNNING, memory_order_release);
 }
@@ -197,29 +194,29 @@ static bool must_not_wait(lua_State *L, rl_state *S) {
 
 /* A wait that is published but may not be waited: taken back, unless it was decided meanwhile. */
 static void refuse(lua_State *L, rl_state *S) {
-  if (!give_up(&S->wait)) {
-    rl_waiter_block(S->wait.waiter, NULL, NULL);
+  if (!give_up(S->wait)) {
+    rl_waiter_block(S->wait->waiter, NULL, NULL);
     return;
   }
-  rl_wait_drop_unsent(&S->wait);
+  rl_wait_drop_unsent(S->wait);
   rl_may_wait(L, S);
 }
 
 static rl_status no_timer(lua_State *L, rl_state *S) {
-  if (!give_up(&S->wait)) return RL_PARK;
-  rl_wait_drop_unsent(&S->wait);
+  if (!give_up(S->wait)) return RL_PARK;
+  rl_wait_drop_unsent(S->wait);
   luaL_error(L, "cannot arm a timer: no memory or no thread");
   return RL_NO_MEMORY;
 }
 
 rl_status rl_wait_try(rl_state *S) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   return rl_select(NULL, W->cases, W->n, (rl_choice)W->choice, &W->won);
 }
 
 /* Begins the wait. RL_PARK: published, with its deadline armed. */
 static rl_status publish(lua_State *L, rl_state *S, bool park) {
-  rl_wait *W = &S->wait;
+  rl_wait *W = S->wait;
   bool late = W->deadline != INFINITY && W->deadline <= rl_now();
   arm(S, park);
   rl_status st = rl_select(late ? NULL : W->waiter, W->cases, W->n, (rl_choice)W->choice, &W->won);
@@ -233,7 +230,8 @@ static rl_status publish(lua_State *L, rl_state *S, bool park) {
 }
 
 int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
-  S->wait.finish = finish;
+  S->wait->finish = finish;
+  S->wait->L = L;
   for (;;) {
     bool park = rl_can_park(L, S); /* a finalizer cannot yield */
     bool refused = !park && must_not_wait(L, S);
@@ -320,7 +318,7 @@ int rl_push_cut_short(lua_State *L, rl_state *S, rl_status st) {
     lua_pushstring(L, rl_why_text(RL_DEADLINE));
     lua_pushvalue(L, -1);
   } else {
-    rl_push_case_fired(L, S, &S->wait.cases[0], st);
+    rl_push_case_fired(L, S, &S->wait->cases[0], st);
   }
   return 3;
 }

@@ -17,7 +17,7 @@ typedef struct rl_state rl_state;
 /* What the waits of a task raise that the program's end unwinds. */
 #define RL_UNWOUND "interrupted: the program has ended"
 
-/* Pushes the results of a wait that ended with `st`; S->wait.won tells which case. */
+/* Pushes the results of a wait that ended with `st`; S->wait->won tells which case. */
 typedef int (*rl_finish)(lua_State *L, rl_state *S, rl_status st);
 
 typedef struct rl_wait {
@@ -34,11 +34,12 @@ typedef struct rl_wait {
   bool named;       /* select's: the cases came in a table */
   unsigned timeout; /* select's: the case that stands for the deadline */
   const char *op;   /* what it is called in reports */
+  lua_State *L;     /* the coroutine that waits */
   rl_finish finish;
 } rl_wait;
 
-void rl_wait_open(rl_state *S);
-void rl_wait_close(rl_state *S);
+void rl_wait_open(rl_wait *W, rl_waiter *w);
+void rl_wait_close(rl_wait *W);
 
 /* Begins to describe a wait; then guard and cases are added, then it is waited. */
 static inline rl_wait *rl_wait_begin(rl_wait *W, const char *op) {
