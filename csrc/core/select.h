@@ -79,7 +79,7 @@ static inline rl_status rl_select_one(rl_waiter *w, rl_case *c, rl_case_op op) {
 }
 
 /* After the wake: takes the other cases out of their queues, tells what happened. `*won` is n when
-   no case did (RL_TIMEOUT, RL_INTERRUPTED). */
+   no case did (RL_TIMEOUT, or one that interrupts). */
 rl_status rl_select_end(rl_waiter *w, rl_case *cases, unsigned n, unsigned *won);
 /* Takes all cases but `won` (or NULL) out of their queues. */
 void rl_select_withdraw(rl_case *cases, unsigned n, const rl_node *won);

@@ -138,7 +138,7 @@ static unsigned interrupt_all(rl_program *p, rl_wakes *ws) {
   unsigned n = 0;
   rl_lock_take(&p->lock);
   for (rl_task *t = p->first; t; t = t->next)
-    if (rl_waiter_interrupt(&t->waiter)) {
+    if (rl_waiter_interrupt(&t->waiter, RL_ENDED)) {
       rl_wakes_add(ws, &t->waiter);
       n++;
     }

@@ -77,7 +77,7 @@ bool rl_task_ended(rl_task *t);
 /* Calls `visit` for each task of the program that was started and not yet destroyed, under the program's
    lock. */
 void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *ud);
-/* Unwinds those that wait: their wait ends with RL_INTERRUPTED. Returns how many. */
+/* Unwinds those that wait: their wait ends with RL_ENDED. Returns how many. */
 unsigned rl_program_interrupt(rl_program *p);
 /* Ends the runtime of a program: running tasks get a moment, then its background fires, all waits are
    unwound, and untaken errors reported. Returns how many tasks had to be abandoned. When somebody else

@@ -34,13 +34,13 @@ void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl
   rl_waiter_arm(w, RL_WAITER_HOOK);
 }
 
-bool rl_waiter_interrupt(rl_waiter *w) {
+bool rl_waiter_interrupt(rl_waiter *w, rl_status status) {
   unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
   do
     if (!(word & (RL_W_PARKED | RL_W_ASLEEP)) || (word & RL_W_CLAIMED)) return false;
   while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_CLAIMED,
                                                 memory_order_acq_rel, memory_order_acquire));
-  w->status = RL_INTERRUPTED;
+  w->status = status;
   w->won = NULL;
   return true;
 }

@@ -29,7 +29,10 @@ typedef enum {
   RL_CLOSED,
   RL_FIRED,       /* a done that was watched */
   RL_TIMEOUT,     /* the wait's own deadline */
-  RL_INTERRUPTED, /* unwound from outside */
+  RL_INTERRUPTED, /* given up, or a reason was raised in it */
+  RL_ENDED,       /* unwound, as the program ends */
+  RL_LEAKED,      /* unwound, as nothing could have woken it */
+  RL_DEADLOCK,    /* the same, a main program's */
   RL_NOT_READY,   /* empty, full or not fired */
   RL_PARK,        /* queued: now park */
   RL_NO_MEMORY
@@ -154,7 +157,7 @@ static inline bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won)
 }
 
 /* Claims a wait that is parked or asleep, from anywhere: no lock needed, as only a claimer can end it. */
-bool rl_waiter_interrupt(rl_waiter *w);
+bool rl_waiter_interrupt(rl_waiter *w, rl_status status);
 static inline void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
   w->next = NULL;
   if (ws->last)

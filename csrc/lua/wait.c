@@ -94,15 +94,21 @@ static int conclude(lua_State *L, rl_state *S, rl_status st) {
   return S->wait->finish(L, S, st);
 }
 
+/* Raises why the wait was ended from outside. */
+static int interrupted(lua_State *L, rl_state *S, rl_status st) {
+  rl_assert(st == RL_ENDED, "interrupted without a reason");
+  S->unwound = true;
+  return luaL_error(L, RL_UNWOUND);
+}
+
 int rl_wait_resumed(lua_State *L, rl_state *S) {
   rl_wait *W = S->wait;
   if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
   rl_status st = rl_select_end(W->waiter, W->cases, W->n, &W->won);
   if (st == RL_OK && W->n == 1) return W->finish(L, S, st);
-  if (st != RL_INTERRUPTED) return conclude(L, S, st);
+  if (st < RL_INTERRUPTED || st > RL_DEADLOCK) return conclude(L, S, st);
   rl_wait_drop_unsent(W);
-  S->unwound = true;
-  return luaL_error(L, RL_UNWOUND);
+  return interrupted(L, S, st);
 }
 
 static int resumed(lua_State *L, int status, lua_KContext ctx) {

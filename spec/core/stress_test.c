@@ -278,7 +278,7 @@ static void meddle(uint64_t *rnd) {
   rl_wakes ws = {NULL, NULL};
   if (pick(rnd, 2)) {
     inspect(a);
-  } else if (rl_waiter_interrupt(&a->waiter)) {
+  } else if (rl_waiter_interrupt(&a->waiter, RL_INTERRUPTED)) {
     rl_wakes_add(&ws, &a->waiter);
     rl_wake_all(&ws);
   }
