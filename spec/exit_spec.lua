@@ -343,7 +343,7 @@ describe("os.exit in a task #exec", function()
     it("during the end (" .. main .. ") cuts nothing short", function()
       local result = ended(code, proc.run([[
         local started = rille.chan()
-        rille.go(function()
+        rille.go({ daemon = true }, function()
           local _ <close> = rille.defer(function() io.stderr:write "closed\n" end)
           started:send(1)
           rille.never:recv()

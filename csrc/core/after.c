@@ -73,6 +73,18 @@ bool rl_after_stop(rl_after *a) {
   return true;
 }
 
+rl_done *rl_after_on(rl_after *a) {
+  return (rl_done *)(void *)a->on.node.on;
+}
+
+rl_task *rl_after_task(rl_after *a) {
+  return a->on.node.queue ? a->task : NULL;
+}
+
+bool rl_after_decided(rl_after *a) {
+  return rl_waiter_claimed(&a->waiter);
+}
+
 rl_object *rl_after_object(rl_after *a) {
   return &a->obj;
 }

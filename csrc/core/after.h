@@ -16,6 +16,11 @@ rl_after *rl_after_make(rl_done *on, rl_task *task, void (*run)(rl_fiber *));
 void rl_after_watch(rl_after *a);
 /* True when this kept the task from starting; later false. */
 bool rl_after_stop(rl_after *a);
+/* What starts it; immutable. The task: while it lies in the queue of that, whose lock is held; NULL otherwise. */
+rl_done *rl_after_on(rl_after *a);
+rl_task *rl_after_task(rl_after *a);
+/* Was the task started, or stopped? */
+bool rl_after_decided(rl_after *a);
 rl_object *rl_after_object(rl_after *a);
 rl_after *rl_after_of(rl_object *o);
 

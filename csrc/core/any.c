@@ -80,7 +80,13 @@ static void any_start(rl_done *d) {
   rl_done_fire(d, why, &cause); /* nobody contends: nothing was queued */
 }
 
-static const rl_done_inputs any_inputs = {any_start, any_withdraw, any_earliest};
+static unsigned any_each(rl_done *d, rl_input_visitor *visit, void *ud) {
+  for (unsigned i = 0; i < any_of(d)->n; i++)
+    if (any_of(d)->cases[i].node.on) visit(any_of(d)->cases[i].node.on, true, ud);
+  return 1;
+}
+
+static const rl_done_inputs any_inputs = {any_start, any_withdraw, any_earliest, any_each};
 
 static void any_fire(rl_waiter *w, rl_wakes *ws) {
   rl_done *d = (rl_done *)w->u.hook.owner;
@@ -158,7 +164,18 @@ static void all_start(rl_done *d) {
   if (a->n == 0) rl_done_fire(d, RL_CANCELED, NULL);
 }
 
-static const rl_done_inputs all_inputs = {all_start, all_withdraw, all_earliest};
+static unsigned all_each(rl_done *d, rl_input_visitor *visit, void *ud) {
+  unsigned open = 0;
+  for (unsigned i = 0; i < all_of(d)->n; i++) {
+    all_input *in = &all_of(d)->in[i];
+    bool waits = !rl_waiter_claimed(&in->waiter);
+    if (in->input.node.on) visit(in->input.node.on, waits, ud);
+    open += waits;
+  }
+  return open;
+}
+
+static const rl_done_inputs all_inputs = {all_start, all_withdraw, all_earliest, all_each};
 
 static void all_fire(rl_waiter *w, rl_wakes *ws) {
   all_input *in = (all_input *)(void *)w; /* the waiter comes first */

@@ -16,6 +16,7 @@ struct rl_chan {
   uint32_t cap;  /* immutable */
   uint32_t room; /* how far the ring has grown */
   uint32_t head;
+  uint32_t taken;    /* values so far */
   atomic_uint count; /* written under the lock, read by `#ch` without */
   rl_msg *ring;
   rl_queue receivers, senders;
@@ -96,7 +97,7 @@ static inline rl_status rl_chan_take(rl_chan *c, rl_msg *m, rl_wakes *ws) {
     rl_chan_push(c, sender->msg);
   else if (sender)
     rl_msg_move(m, sender->msg);
-  if (buffered || sender) return RL_OK;
+  if (buffered || sender) return c->taken++, RL_OK;
   return c->closed ? RL_CLOSED : RL_NOT_READY;
 }
 

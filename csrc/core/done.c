@@ -57,8 +57,21 @@ static rl_done *parent_earliest(rl_done *d) {
   return rl_event_deadline(d->parent) <= d->deadline ? rl_done_of(d->parent) : NULL;
 }
 
-static const rl_done_inputs no_inputs = {nothing, nothing, no_input};
-static const rl_done_inputs parent_input = {parent_watch, parent_withdraw, parent_earliest};
+static unsigned none(rl_done *d, rl_input_visitor *visit, void *ud) {
+  (void)d;
+  (void)visit;
+  (void)ud;
+  return 1;
+}
+
+static unsigned parent_each(rl_done *d, rl_input_visitor *visit, void *ud) {
+  visit(&d->parent->src, true, ud);
+  return 1;
+}
+
+static const rl_done_inputs no_inputs = {nothing, nothing, no_input, none};
+static const rl_done_inputs parent_input = {parent_watch, parent_withdraw, parent_earliest,
+                                            parent_each};
 
 /* Runs when the parent has fired: the child takes over error and cause. */
 static void fire_from_parent(rl_waiter *w, rl_wakes *ws) {
@@ -86,7 +99,7 @@ static void fire_deadline(rl_timer *t, rl_wakes *ws) {
 void rl_done_init(rl_done *d, void (*destroy)(rl_object *)) {
   rl_event_init(&d->event, RL_DONE, destroy);
   d->why = RL_CANCELED;
-  d->timed = false;
+  d->timed = d->foreign = false;
   d->cause.tag = d->timeout_cause.tag = d->values.tag = RL_MSG_NONE;
   d->parent = NULL;
   d->values_from = NULL;

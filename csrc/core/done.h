@@ -14,17 +14,23 @@ typedef enum { RL_CANCELED, RL_DEADLINE } rl_why;
 
 typedef struct rl_done rl_done;
 
+typedef void rl_input_visitor(rl_source *input, bool open, void *ud);
+
 /* How a done hangs on its inputs: one parent, several (any), or none. */
 typedef struct rl_done_inputs {
   void (*start)(rl_done *d);        /* begins to watch them; fires when one has fired already */
   void (*withdraw)(rl_done *d);     /* takes its nodes out of the inputs' queues */
   rl_done *(*earliest)(rl_done *d); /* once its deadline has passed: the late input; NULL: itself */
+  /* Calls `visit` for each input, counted, and tells whether it is still to fire; returns how many of
+     these have to. */
+  unsigned (*each)(rl_done *d, rl_input_visitor *visit, void *ud);
 } rl_done_inputs;
 
 struct rl_done {
   rl_event event;
   uint8_t why;  /* an rl_why; immutable once fired */
   bool timed;   /* has a deadline of its own; immutable once started */
+  bool foreign; /* fires from outside the program: a signal; immutable after make */
   rl_msg cause; /* immutable once fired; empty: the error itself */
   rl_waiter self;
   rl_event *parent;             /* counted; immutable; NULL: none, or other inputs */

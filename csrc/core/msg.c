@@ -21,6 +21,10 @@ rl_blob *rl_blob_make(const void *data, size_t size, rl_ref *ref, uint32_t nrefs
   return b;
 }
 
+void rl_blob_retain(rl_blob *b) {
+  atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+}
+
 void rl_blob_release(rl_blob *b) {
   if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1) return;
   atomic_fetch_sub_explicit(&total, b->size, memory_order_relaxed);
@@ -41,7 +45,7 @@ void rl_msg_drop(rl_msg *m) {
 void rl_msg_share(rl_msg *to, const rl_msg *from) {
   *to = *from;
   if (to->tag == RL_MSG_BLOB)
-    atomic_fetch_add_explicit(&to->u.blob->refs, 1, memory_order_relaxed);
+    rl_blob_retain(to->u.blob);
   else if (to->tag == RL_MSG_REF)
     rl_retain_as(to->u.ref.to, to->u.ref.rights);
 }

@@ -47,9 +47,16 @@ typedef struct rl_offer {
   rl_msg msg;
 } rl_offer;
 
+/* An object that does nothing but hold a blob: classes, for the binding. */
+typedef struct rl_unit {
+  rl_object obj; /* of kind RL_CLASS */
+  rl_blob *blob; /* immutable */
+} rl_unit;
+
 /* Takes `ref` (an array from malloc, or NULL); copies `size` bytes. NULL when out of memory (and
    then nothing was taken). */
 rl_blob *rl_blob_make(const void *data, size_t size, rl_ref *ref, uint32_t nrefs);
+void rl_blob_retain(rl_blob *b);
 void rl_blob_release(rl_blob *b);
 
 /* Empties `m`, releasing what it holds. */

@@ -127,6 +127,7 @@ rl_done *rl_notify_make(rl_done *parent, rl_notify_signal *signals, unsigned n) 
   if (!l) return NULL;
   rl_done_init(&l->done, destroy);
   rl_done_below(&l->done, &parent->event);
+  l->done.foreign = true;
   l->listed = false;
   l->n = n;
   for (unsigned i = 0; i < n; i++) {

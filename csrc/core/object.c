@@ -13,13 +13,8 @@ void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *)) {
   o->destroy = destroy;
 }
 
-/* What a count with these rights adds. */
-static uint64_t weight(uint8_t rights) {
-  return rights & RL_CAN_WAKE ? (uint64_t)1 << 32 | 1 : 1;
-}
-
 void rl_retain_as(rl_object *o, uint8_t rights) {
-  atomic_fetch_add_explicit(&o->counts, weight(rights), memory_order_relaxed);
+  atomic_fetch_add_explicit(&o->counts, rl_count_weight(rights), memory_order_relaxed);
 }
 
 static _Thread_local rl_object *dying;
@@ -36,7 +31,8 @@ static void destroy_all(rl_object *o) {
 }
 
 void rl_release_as(rl_object *o, uint8_t rights) {
-  uint64_t was = atomic_fetch_sub_explicit(&o->counts, weight(rights), memory_order_acq_rel);
+  uint64_t was =
+      atomic_fetch_sub_explicit(&o->counts, rl_count_weight(rights), memory_order_acq_rel);
   if (rl_count_of(was) != 1) return;
   o->dying = dying;
   if (destroying)

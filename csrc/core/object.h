@@ -66,6 +66,10 @@ static inline void rl_release(rl_object *o) {
 /* For weak references: false when the last count has gone already. */
 bool rl_try_retain(rl_object *o);
 
+/* What a count with these rights adds to the counts. */
+static inline uint64_t rl_count_weight(uint8_t rights) {
+  return rights & RL_CAN_WAKE ? (uint64_t)1 << 32 | 1 : 1;
+}
 static inline uint32_t rl_count_of(uint64_t counts) {
   return (uint32_t)counts;
 }

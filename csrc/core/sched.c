@@ -517,6 +517,7 @@ static void *worker_main(void *arg) {
   worker *w = self = arg;
   bool looking = false;
   rl_fiber *f;
+  look_anew(w, rl_now());
   for (unsigned turn = 1;; turn++) {
     f = looking || turn % FAIR == 0 ? NULL : take_next(w);
     if (!f && !(f = find(w, turn, &looking))) return NULL;
@@ -744,6 +745,15 @@ void rl_sched_unblock(void) {
 
 void rl_sched_when_idle(void (*f)(void)) {
   atomic_store_explicit(&S.when_idle, f, memory_order_release);
+}
+
+bool rl_sched_is_worker(void) {
+  return self != NULL;
+}
+
+double rl_sched_stamp(void) {
+  worker *w = self;
+  return w ? w->since : rl_now();
 }
 
 void rl_sched_parked(void) {

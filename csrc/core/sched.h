@@ -41,6 +41,13 @@ void rl_sched_unblock(void);
 /* Runs `f` in a worker that has had nothing to do for a while: for housekeeping. */
 void rl_sched_when_idle(void (*f)(void));
 
+/* A time in the past that costs nothing to ask for, on rl_now's clock: when this worker looked last, some
+   turns ago. Of other threads it is now. */
+double rl_sched_stamp(void);
+
+/* Is the calling thread one of the workers? */
+bool rl_sched_is_worker(void);
+
 /* Counts a wait that parks a fiber or blocks the thread. */
 void rl_sched_parked(void);
 

@@ -210,13 +210,14 @@ static void await_end(rl_program *p) {
   while (atomic_load(&p->ended) != ENDED && rl_futex_wait(&p->ended, ENDING, until)) continue;
 }
 
-unsigned rl_program_end(rl_program *p) {
+unsigned rl_program_end(rl_program *p, bool own) {
   unsigned was = GOING_ON;
   if (!atomic_compare_exchange_strong(&p->ended, &was, ENDING)) {
     await_end(p);
     return left(p);
   }
   give_moment(p);
+  if (p->ending) p->ending(p, own);
   atomic_store(&p->over, true);
   rl_done_fire(p->background, RL_CANCELED, NULL);
   unwind(p);

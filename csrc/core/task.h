@@ -20,20 +20,24 @@ typedef enum {
 
 typedef struct rl_task rl_task;
 
-typedef struct rl_program {
+typedef struct rl_program rl_program;
+struct rl_program {
   rl_lock lock; /* first and the tasks' links */
   rl_task *first;
-  atomic_uint live;        /* tasks that have not ended */
-  atomic_bool over;        /* its runtime is ending: nothing is started any more */
-  atomic_uint bell;        /* changes when a task ends after that */
-  atomic_uint ended;       /* how far somebody is with ending it */
-  atomic_uint leaving;     /* tasks that are in os.exit */
-  atomic_uint untaken;     /* errors reported because nobody took them */
-  rl_waiter waiter;        /* the main program's own */
-  void *binding;           /* the binding's record of the main state; immutable */
-  rl_done *background;     /* immutable; fires when the program ends */
-  struct rl_program *next; /* in the list of programs, which only grows */
-} rl_program;
+  atomic_uint live;    /* tasks that have not ended */
+  atomic_bool over;    /* its runtime is ending: nothing is started any more */
+  atomic_uint bell;    /* changes when a task ends after that */
+  atomic_uint ended;   /* how far somebody is with ending it */
+  atomic_uint leaving; /* tasks that are in os.exit */
+  atomic_uint untaken; /* errors reported because nobody took them */
+  atomic_uint leaked;  /* tasks reported at the end as leaked */
+  void (*ending)(rl_program *p,
+                 bool own); /* called when the tasks have had their moment; immutable */
+  rl_waiter waiter;         /* the main program's own */
+  void *binding;            /* the binding's record of the main state; immutable */
+  rl_done *background;      /* immutable; fires when the program ends */
+  rl_program *next;         /* in the list of programs, which only grows */
+};
 
 struct rl_task {
   rl_event end; /* kind RL_TASK; fires when it ends, after the outcome was set */
@@ -81,8 +85,8 @@ void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *u
 unsigned rl_program_interrupt(rl_program *p);
 /* Ends the runtime of a program: running tasks get a moment, then its background fires, all waits are
    unwound, and untaken errors reported. Returns how many tasks had to be abandoned. When somebody else
-   is at it, waits until that is done. */
-unsigned rl_program_end(rl_program *p);
+   is at it, waits until that is done. `own`: on the thread of its main program. */
+unsigned rl_program_end(rl_program *p, bool own);
 /* Nothing of it is left to end: its threads are another process's. */
 void rl_program_forget(rl_program *p);
 

@@ -69,6 +69,10 @@ bool rl_ticker_repeats(rl_ticker *t) {
   return repeats;
 }
 
+bool rl_ticker_armed(rl_ticker *t) {
+  return rl_timer_armed(&t->timer);
+}
+
 rl_chan *rl_ticker_chan(rl_ticker *t) {
   return &t->chan;
 }

@@ -14,6 +14,7 @@ typedef struct rl_ticker rl_ticker;
 /* First after `wait` seconds, then each `period` (0: never again). `form` is the message that is
    delivered, with u.n set to the time. NULL: out of memory, or no thread. */
 rl_ticker *rl_ticker_make(double wait, double period, const rl_msg *form);
+bool rl_ticker_armed(rl_ticker *t);
 rl_chan *rl_ticker_chan(rl_ticker *t);
 rl_ticker *rl_ticker_of(rl_chan *c); /* of a `timed` channel */
 bool rl_ticker_repeats(rl_ticker *t);

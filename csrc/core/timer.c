@@ -167,6 +167,13 @@ bool rl_timer_unset(rl_timer *t) {
   return was;
 }
 
+bool rl_timer_armed(rl_timer *t) {
+  rl_lock_take(&T.lock);
+  bool armed = t->place || t->claimed;
+  rl_lock_leave(&T.lock);
+  return armed;
+}
+
 bool rl_timer_commit(rl_timer *t) {
   rl_lock_take(&T.lock);
   bool ok = t->claimed;

@@ -26,6 +26,8 @@ bool rl_timer_set(rl_timer *t, double when);
 /* Disarms. True when it would have fired and now will not: it was armed, or claimed and not yet
    committed. */
 bool rl_timer_unset(rl_timer *t);
+/* Is it still to come, or about to be served? */
+bool rl_timer_armed(rl_timer *t);
 /* Asked by a `due` under its own lock: false when it was disarmed or armed anew meanwhile. */
 bool rl_timer_commit(rl_timer *t);
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
@@ -16,6 +17,7 @@ static const double FUTEX_TIME = 1e-3; /* then in ppoll, which misses no signal 
 
 void rl_waiter_open(rl_waiter *w) {
   atomic_init(&w->word, 0);
+  atomic_init(&w->turn, 0);
   w->eventfd = -1;
 }
 
@@ -132,7 +134,7 @@ static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
   if (w->eventfd < 0) return sleep_futex(w, INFINITY);
   struct pollfd p = {.fd = w->eventfd, .events = POLLIN};
   if (atomic_fetch_or_explicit(&w->word, RL_W_POLLING, memory_order_acq_rel) & RL_W_WOKEN)
-    return true;
+    return sleep_futex(w, INFINITY); /* until nobody looks at it any more */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   while (!may_go(look(w)) && !interrupted(ud)) ppoll(&p, 1, NULL, &before);
@@ -140,12 +142,11 @@ static bool sleep_polling(rl_waiter *w, bool (*interrupted)(void *), void *ud) {
   unsigned was = atomic_fetch_and_explicit(&w->word, ~(unsigned)RL_W_POLLING, memory_order_acq_rel);
   if (!(was & RL_W_WOKEN)) return false;
   await_bell(w);
-  return true;
+  return sleep_futex(w, INFINITY);
 }
 
 bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud) {
-  /* what may be interrupted is the main program's, which nobody inspects */
-  if (!interrupted) atomic_fetch_or_explicit(&w->word, RL_W_BLOCKED, memory_order_acq_rel);
+  atomic_fetch_or_explicit(&w->word, RL_W_BLOCKED, memory_order_acq_rel);
   if (spin(w)) return true;
   if (!interrupted) return sleep_futex(w, INFINITY);
   return sleep_futex(w, rl_now() + FUTEX_TIME) || sleep_polling(w, interrupted, ud);
@@ -154,7 +155,8 @@ bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud) {
 bool rl_waiter_inspect(rl_waiter *w) {
   unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
   do
-    if (!(word & (RL_W_PARKED | RL_W_BLOCKED)) || (word & (RL_W_WOKEN | RL_W_INSPECTED)))
+    if (!(word & (RL_W_PARKED | RL_W_BLOCKED)) ||
+        (word & (RL_W_CLAIMED | RL_W_WOKEN | RL_W_INSPECTED)))
       return false;
   while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_INSPECTED,
                                                 memory_order_acq_rel, memory_order_acquire));
@@ -170,4 +172,8 @@ void rl_waiter_release(rl_waiter *w) {
     rl_sched_ready(f);
   else if (was & RL_W_ASLEEP)
     rl_futex_wake(&w->word, 1);
+}
+
+void rl_waiter_await_release(rl_waiter *w) {
+  while (look(w) & RL_W_INSPECTED) sched_yield();
 }

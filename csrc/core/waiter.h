@@ -76,6 +76,7 @@ typedef enum { RL_WAITER_FIBER, RL_WAITER_THREAD, RL_WAITER_HOOK } rl_waiter_kin
 
 struct rl_waiter {
   atomic_uint word;
+  atomic_uint turn; /* how often it was armed */
   uint8_t kind;
   rl_status status; /* both by the claimer, before the wake */
   rl_node *won;     /* NULL: not by a node */
@@ -122,10 +123,15 @@ static inline void rl_queue_remove(rl_node *n) {
     q->last = n->prev;
 }
 
+static inline unsigned rl_waiter_turn(const rl_waiter *w) {
+  return atomic_load_explicit(&w->turn, memory_order_relaxed);
+}
+
 static inline void rl_waiter_arm(rl_waiter *w, rl_waiter_kind kind) {
   w->kind = (uint8_t)kind;
   w->won = NULL;
   w->next = NULL;
+  atomic_store_explicit(&w->turn, rl_waiter_turn(w) + 1, memory_order_relaxed);
   atomic_store_explicit(&w->word, RL_W_ARMED, memory_order_release);
 }
 
@@ -193,9 +199,20 @@ static inline bool rl_waiter_park(rl_waiter *w) {
    that a signal handler wants the thread back. */
 bool rl_waiter_block(rl_waiter *w, bool (*interrupted)(void *ud), void *ud);
 
-/* Looks at a waiting task from outside: between the two it cannot go on. False: it is neither parked nor
-   blocked, or somebody else looks at it. */
+/* Looks at what waits from outside: between the two it cannot go on. False: it is neither parked nor
+   blocked, or its wait is decided, or somebody else looks at it. */
 bool rl_waiter_inspect(rl_waiter *w);
 void rl_waiter_release(rl_waiter *w);
+/* For a thread that has claimed its own wait: nobody looks at it any more. */
+void rl_waiter_await_release(rl_waiter *w);
+static inline bool rl_waiter_claimed(const rl_waiter *w) {
+  return atomic_load_explicit(&w->word, memory_order_acquire) & RL_W_CLAIMED;
+}
+/* Is it still in the wait of that turn, which nobody has claimed? */
+static inline bool rl_waiter_still(rl_waiter *w, unsigned turn) {
+  unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
+  return (word & (RL_W_PARKED | RL_W_BLOCKED)) && !(word & RL_W_CLAIMED) &&
+         rl_waiter_turn(w) == turn;
+}
 
 #endif

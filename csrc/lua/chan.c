@@ -96,6 +96,7 @@ static inline rl_case *queue_alone(lua_State *L, rl_state *S, rl_chan *c, rl_cas
   rl_case *k = rl_wait_add(W, op, &c->src);
   W->finish = finish;
   W->L = L;
+  W->since = rl_sched_stamp();
   rl_waiter_fiber(W->waiter, &S->task->fiber);
   rl_case_queue(k, op, W->waiter);
   return k;

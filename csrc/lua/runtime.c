@@ -33,6 +33,7 @@ A finalizer (`__gc`) may use Rille, but a wait in it raises `cannot wait in a fi
 #include <unistd.h>
 
 #include "core/chan.h"
+#include "lua/report.h"
 
 static const double FLUSH_TIME = 0.2;
 
@@ -67,19 +68,21 @@ static void flush_bounded(void) {
 }
 
 static pid_t home; /* whose exit is ours to do: not a forked child's that has none of our threads */
-static bool fails; /* RILLE_LEAKS=fail: an error nobody took is the program's failure; immutable */
+static bool
+    fails; /* RILLE_LEAKS=fail: an error nobody took, or a leak, is the program's failure; immutable */
 static atomic_bool status_given; /* by os.exit */
 static atomic_bool leaving;      /* a thread is at leaving the process */
 
 static void leave(int status) {
   if (getpid() != home) return;
   atomic_store(&leaving, true);
-  unsigned abandoned = 0, untaken = 0;
+  unsigned abandoned = 0, lost = 0;
+  bool own = !rl_programs() || (!rl_programs()->next && !rl_sched_is_worker());
   for (rl_program *p = rl_programs(); p; p = p->next) {
-    abandoned += rl_program_end(p) + atomic_load(&p->leaving);
-    untaken += atomic_load(&p->untaken);
+    abandoned += rl_program_end(p, own) + atomic_load(&p->leaving);
+    lost += atomic_load(&p->untaken) + atomic_load(&p->leaked);
   }
-  if (fails && untaken > 0 && !atomic_load(&status_given))
+  if (fails && lost > 0 && !atomic_load(&status_given))
     status = EXIT_FAILURE;
   else if (abandoned == 0)
     return;
@@ -102,7 +105,7 @@ void rl_runtime_exit(rl_program *p, int status) {
   atomic_fetch_add(&p->leaving, 1);
   if (getpid() == home) {
     if (atomic_exchange(&leaving, true)) await_exit();
-    for (p = rl_programs(); p; p = p->next) rl_program_end(p);
+    for (p = rl_programs(); p; p = p->next) rl_program_end(p, false);
   }
   exit(status);
 }
@@ -159,8 +162,7 @@ static void after_fork(void) {
 }
 
 static void prepare(void) {
-  const char *leaks = getenv("RILLE_LEAKS");
-  fails = leaks && strcmp(leaks, "fail") == 0;
+  fails = rl_leaks_setting() == RL_LEAKS_FAIL;
   home = getpid();
   pin_library();
   watch_exit();
@@ -170,7 +172,7 @@ static void prepare(void) {
 /* A task that has called os.exit meanwhile decides the status. */
 static int anchor_gc(lua_State *L) {
   rl_state *S = rl_self(L);
-  rl_program_end(S->program);
+  rl_program_end(S->program, true);
   S->over = true;
   if (atomic_load(&S->program->leaving) > 0) await_exit();
   return 0;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "lua/library.h"
+#include "lua/report.h"
 #include "lua/runtime.h"
 #include "lua/transfer.h"
 
@@ -39,7 +40,7 @@ static void drop_blob(rl_blob **b) {
 }
 
 static rl_blob *share_blob(rl_blob *b) {
-  if (b) atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+  if (b) rl_blob_retain(b);
   return b;
 }
 
@@ -167,6 +168,12 @@ static void record_init(rl_state *S, rl_task *t, rl_program *p) {
   rl_wait_open(S->wait, t ? &t->waiter : p ? &p->waiter : NULL);
 }
 
+void rl_state_open_idle(lua_State *L, rl_state *S) {
+  static const char idle_key = 0;
+  S->idle = lua_newthread(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &idle_key);
+}
+
 static void attach(lua_State *L, rl_state *S) {
   S->L = S->running = L;
   lua_pushlightuserdata(L, S);
@@ -188,11 +195,13 @@ rl_state *rl_state_of(lua_State *L) {
   }
   record_init(S, NULL, p);
   p->binding = S;
+  p->ending = rl_report_leaks;
   rl_sched_when_idle(trim);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);
   attach(L, S);
+  rl_state_open_idle(L, S);
   rl_names_open(L);
   S->L = S->running = main;
   rl_runtime_anchor(L, S);
@@ -398,6 +407,7 @@ int luaopen_rille_core(lua_State *L) {
   rl_open_select(L, S);
   rl_open_done(L, S);
   rl_open_task(L, S);
+  rl_open_leak(L, S);
   rl_open_time(L, S);
   rl_open_notify(L, S);
   rl_open_runtime(L, S);

@@ -18,13 +18,15 @@ struct rl_state {
   rl_wait *wait; /* the one wait this state can be in: own_wait, but for hooks and finalizers that
                            run during a wait */
   rl_wait own_wait;
+  lua_State *idle; /* a thread on which others may collect garbage while the state waits; NULL: L */
   lua_State *running;   /* the coroutine our `resume` runs, or L */
+  unsigned tidied;      /* the turn of its waiter in which they did so last */
   bool parkable;        /* everything below `running` can yield */
   bool parking;         /* the yield under way parks the task */
   bool requeue;         /* the yield under way only gives up the turn */
   bool over;            /* a main program whose runtime has ended */
   bool closing;         /* a task's, in lua_close */
-  bool unwound;         /* a wait was ended by the program's end */
+  const char *unwound;  /* what was raised in a wait that was unwound last; NULL: none was */
   bool succeeded;       /* a task's body has returned */
   bool lazy;            /* not all libraries are open: see library */
   bool has_finalizers;  /* what must run when it is closed, other than those of our handles */
@@ -62,6 +64,9 @@ int rl_task_main(lua_State *L);
 void rl_state_close(rl_state *S);
 void rl_state_discard(void *S);
 
+/* Makes S->idle: for states that may have finalizers in Lua, which a thread that has yielded cannot run. */
+void rl_state_open_idle(lua_State *L, rl_state *S);
+
 /* What go hands to the new state: S owns the blobs; the second may be NULL. */
 rl_blob *rl_state_paths(lua_State *L, rl_state *S);
 rl_blob *rl_state_globals(lua_State *L, rl_state *S);
@@ -78,6 +83,7 @@ void rl_open_chan(lua_State *L, rl_state *S);
 void rl_open_select(lua_State *L, rl_state *S);
 void rl_open_done(lua_State *L, rl_state *S);
 void rl_open_task(lua_State *L, rl_state *S);
+void rl_open_leak(lua_State *L, rl_state *S);
 void rl_open_time(lua_State *L, rl_state *S);
 void rl_open_notify(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);
@@ -92,6 +98,8 @@ void rl_state_set_paths(lua_State *L, rl_state *S);
 void rl_state_seed_random(lua_State *L);
 
 int rl_done_after(lua_State *L); /* done:after */
+/* "runnable", "running", "waiting", "finished" or "failed" */
+const char *rl_task_status_name(rl_task *t);
 
 __attribute__((visibility("default"))) int luaopen_rille_core(lua_State *L);
 

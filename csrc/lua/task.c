@@ -35,6 +35,7 @@ the task's last handle goes or the program ends: it is never lost.
 #include <string.h>
 
 #include "core/after.h"
+#include "lua/inspect.h"
 #include "lua/state.h"
 #include "lua/transfer.h"
 
@@ -134,11 +135,11 @@ static int encode_error(lua_State *L) {
   return 0;
 }
 
-/* What the report says if nobody takes the error; nothing when only the exit has made it fail. */
+/* What the report says if nobody takes the error; nothing when it has failed only as it was unwound. */
 static int complain(lua_State *L) {
   rl_state *S = lua_touserdata(L, 1);
   const char *text = luaL_tolstring(L, 2, NULL);
-  if (!(S->unwound && strstr(text, RL_UNWOUND))) S->task->complaint = strdup(text);
+  if (!S->unwound || !strstr(text, S->unwound)) S->task->complaint = strdup(text);
   return 0;
 }
 
@@ -264,19 +265,6 @@ static void take_options(lua_State *L, options *o) {
   }
 }
 
-/* "file:line" of the Lua function that called. */
-static void place(lua_State *L, char *buf, size_t size) {
-  lua_Debug ar;
-  for (int level = 1; lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "Sl", &ar);
-    if (ar.currentline > 0) {
-      snprintf(buf, size, "%s:%d", ar.short_src, ar.currentline);
-      return;
-    }
-  }
-  snprintf(buf, size, "?");
-}
-
 static void check_function(lua_State *L, int idx) {
   int type = lua_type(L, idx);
   if (type != LUA_TFUNCTION && type != LUA_TSTRING)
@@ -289,7 +277,7 @@ static rl_task *make_task(lua_State *L, rl_state *S, int first, const options *o
   char started[LUA_IDSIZE + 16];
   rl_msg call = {.tag = RL_MSG_NONE};
   int n = lua_gettop(L) - first + 1;
-  place(L, started, sizeof started);
+  rl_place(L, 1, started, sizeof started);
   rl_blob *paths = rl_state_paths(L, S), *globals = rl_state_globals(L, S); /* S owns them */
   rl_handle *h = rl_handle_new(L, RL_H_TASK);
   rl_encode_call(L, S, first, n, &call);
@@ -504,23 +492,8 @@ static int task_id(lua_State *L) {
 static const char *const state_names[RL_TASK_STATES] = {"runnable", "running", "waiting",
                                                         "finished", "failed"};
 
-static const char *name_of(const rl_case *c) {
-  if (c->op != RL_CASE_WATCH) return ((rl_chan *)c->node.on)->name;
-  if (c->node.on->obj.kind == RL_TASK) return ((rl_task *)c->node.on)->name;
-  return ((rl_done *)c->node.on)->name;
-}
-
-/* What a waiting task waits on, as "recv jobs"; read while it is held from outside. False: it has been
-   woken, or somebody else looks at it just now. */
-static bool describe_wait(rl_task *t, char *buf, size_t size) {
-  if (!rl_waiter_inspect(&t->waiter)) return false;
-  rl_wait *W = ((rl_state *)t->binding)->wait;
-  rl_case *c = W->n > 0 ? &W->cases[W->n - 1] : NULL;
-  const char *name = NULL;
-  if (c && strcmp(W->op, "select") != 0 && c->node.on) name = name_of(c);
-  snprintf(buf, size, "%s%s%s", W->op, name ? " " : "", name ? name : "");
-  rl_waiter_release(&t->waiter);
-  return true;
+const char *rl_task_status_name(rl_task *t) {
+  return state_names[rl_task_status(t)];
 }
 
 /***
@@ -531,12 +504,15 @@ What the task is doing.
 */
 static int task_status(lua_State *L) {
   rl_task *t = check(L, NULL);
-  char on[128];
+  rl_sight see;
   rl_task_state s;
-  while ((s = rl_task_status(t)) == RL_WAITING && !describe_wait(t, on, sizeof on)) sched_yield();
+  while ((s = rl_task_status(t)) == RL_WAITING && !rl_inspect_task(t, false, &see)) sched_yield();
   lua_pushstring(L, state_names[s]);
   if (s != RL_WAITING) return 1;
-  lua_pushstring(L, on);
+  if (see.on[0])
+    lua_pushfstring(L, "%s %s", see.op, see.on);
+  else
+    lua_pushstring(L, see.op);
   return 2;
 }
 

@@ -167,11 +167,6 @@ void rl_name_resolve(lua_State *L, const char *name, size_t len);
 
 /* transfer_class.c: units of classes */
 
-typedef struct rl_unit {
-  rl_object obj;
-  rl_blob *blob;
-} rl_unit;
-
 /* If the table at `idx` is known as a class, gives its unit (borrowed) and its index there. */
 rl_unit *rl_unit_of(lua_State *L, int tidx, int idx, uint32_t *index);
 /* Makes a unit of `e` (which is ended) and its classes, and makes it known to this state. */

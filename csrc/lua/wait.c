@@ -96,9 +96,9 @@ static int conclude(lua_State *L, rl_state *S, rl_status st) {
 
 /* Raises why the wait was ended from outside. */
 static int interrupted(lua_State *L, rl_state *S, rl_status st) {
-  rl_assert(st == RL_ENDED, "interrupted without a reason");
-  S->unwound = true;
-  return luaL_error(L, RL_UNWOUND);
+  rl_assert(st == RL_ENDED || st == RL_LEAKED, "interrupted without a reason");
+  S->unwound = st == RL_ENDED ? RL_UNWOUND : "leaked";
+  return luaL_error(L, "%s", S->unwound);
 }
 
 int rl_wait_resumed(lua_State *L, rl_state *S) {
@@ -126,6 +126,7 @@ static void arm(rl_state *S, bool park) {
 /* Takes a published wait back. False: it is decided already, and its wake will come. */
 static bool give_up(rl_wait *W) {
   if (!rl_waiter_claim(W->waiter, RL_INTERRUPTED, NULL)) return false;
+  rl_waiter_await_release(W->waiter);
   if (W->deadline != INFINITY) rl_timer_unset(&W->timer);
   rl_select_withdraw(W->cases, W->n, NULL);
   return true;
@@ -243,6 +244,7 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     bool refused = !park && must_not_wait(L, S);
     rl_status st = publish(L, S, park);
     if (st != RL_PARK) return conclude(L, S, st);
+    S->wait->since = rl_sched_stamp();
     if (park) {
       S->parking = true;
       return lua_yieldk(L, 0, (lua_KContext)S, resumed);

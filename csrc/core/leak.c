@@ -1,0 +1,678 @@
+/*
+** leak: a graph of who could wake whom, and what in it can be reached from what may run.
+**
+** Nodes are objects and blobs, each with powers: who has WAKE over a channel may send or close, over a
+** done fire; READ is to receive, or to read what something holds. Holders are the states that wait. A link says what
+** follows when a node comes under a power: that a holder is woken, or that powers over other
+** nodes follow. A holder that is woken, or may run, brings the powers of its handles.
+**
+** What runs cannot be read. But each object counts who holds it, and how many of those could wake: what
+** is found among the states that wait and in the contents of objects is taken off, and what remains of
+** the counts is with somebody who runs.
+**
+** Nothing is stopped: a state is inspected one moment, an object read under its lock the next. Counts are read after
+** all else, and in the end each state and channel that was read is looked at again: whatever such a one held that has moved
+** meanwhile is taken for live. Objects are kept by a count of ours until the end.
+*/
+#include "core/leak.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/after.h"
+#include "core/ticker.h"
+
+enum { WAKE = 1, READ = 2, VALUES = 4, INPUT = 8, EVERY = WAKE | READ | VALUES };
+enum { BLOB = RL_AFTER + 1 }; /* a kind of node beside those of objects */
+enum { NONE = UINT32_MAX };
+
+typedef struct node {
+  void *at;       /* an rl_object or rl_blob; ours is one count */
+  uint64_t found; /* counts that were seen, added up as the object does */
+  uint32_t links; /* the first */
+  uint32_t open;  /* a done's inputs that have to fire before it does */
+  uint32_t taken; /* of a channel, when it was read */
+  uint8_t kind, live;
+  bool held; /* a task's: by a holder that was read */
+} node;
+
+/* When `when` over its node is live: powers over node `to`, or holder `to` is woken. */
+typedef struct link {
+  uint32_t next, to;
+  uint8_t when, gives;
+  bool wakes;
+} link;
+
+typedef struct grip {
+  uint32_t node;
+  uint8_t gives;
+} grip;
+
+typedef struct holder {
+  rl_waiter *waiter; /* NULL: the caller's, which does not change */
+  rl_task *task;     /* NULL: a main program's */
+  void *binding;
+  uint32_t node;       /* the task's */
+  uint32_t first, end; /* its grips */
+  unsigned turn, nwaits;
+  bool live, root, ends;
+} holder;
+
+typedef struct array {
+  void *at;
+  uint32_t n, room;
+} array;
+
+typedef struct scan {
+  const rl_leak_question *q;
+  const rl_inspector *in;
+  array nodes, links, grips, holders, todo;
+  uint32_t *slots; /* of a table of nodes by address */
+  uint32_t nslots;
+  bool failed; /* out of memory */
+} scan;
+
+/* Arrays */
+
+static void *add(scan *s, array *a, size_t size) {
+  if (a->n == a->room) {
+    uint32_t room = a->room ? a->room * 2 : 256;
+    void *at = realloc(a->at, room * size);
+    if (!at) return s->failed = true, NULL;
+    a->at = at;
+    a->room = room;
+  }
+  return (char *)a->at + size * a->n++;
+}
+
+static void reserve(scan *s, array *a, size_t size, uint32_t room) {
+  a->at = malloc(room * size);
+  a->room = a->at ? room : 0;
+  s->failed |= !a->at;
+}
+
+static node *node_at(scan *s, uint32_t i) {
+  return (node *)s->nodes.at + i;
+}
+
+static holder *holder_at(scan *s, uint32_t i) {
+  return (holder *)s->holders.at + i;
+}
+
+/* Nodes */
+
+static uint32_t hash(const void *p, uint32_t n) {
+  return (uint32_t)(((uint64_t)(uintptr_t)p * 0x9E3779B97F4A7C15u) >> 32) & (n - 1);
+}
+
+static bool rehash(scan *s) {
+  uint32_t n = s->nslots ? s->nslots * 2 : 1024;
+  uint32_t *slots = malloc(n * sizeof *slots);
+  if (!slots) return s->failed = true, false;
+  memset(slots, 0xff, n * sizeof *slots);
+  for (uint32_t i = 0; i < s->nodes.n; i++) {
+    uint32_t k = hash(node_at(s, i)->at, n);
+    while (slots[k] != NONE) k = (k + 1) & (n - 1);
+    slots[k] = i;
+  }
+  free(s->slots);
+  s->slots = slots;
+  s->nslots = n;
+  return true;
+}
+
+/* The node of what is known to be alive; NONE: out of memory. */
+static uint32_t node_of(scan *s, void *p, uint8_t kind) {
+  if (s->nodes.n >= s->nslots / 2 && !rehash(s)) return NONE;
+  uint32_t k = hash(p, s->nslots);
+  for (; s->slots[k] != NONE; k = (k + 1) & (s->nslots - 1))
+    if (node_at(s, s->slots[k])->at == p) return s->slots[k];
+  node *n = add(s, &s->nodes, sizeof *n);
+  if (!n) return NONE;
+  *n = (node){.at = p, .kind = kind, .links = NONE};
+  if (kind == BLOB)
+    rl_blob_retain(p);
+  else
+    rl_retain(p);
+  return s->slots[k] = s->nodes.n - 1;
+}
+
+static uint32_t object_node(scan *s, rl_object *o) {
+  return node_of(s, o, o->kind);
+}
+
+static void count(scan *s, uint32_t i, uint64_t weight) {
+  if (i != NONE) node_at(s, i)->found += weight;
+}
+
+static void add_link(scan *s, uint32_t from, uint8_t when, uint32_t to, uint8_t gives, bool wakes) {
+  if (from == NONE || to == NONE) return;
+  link *l = add(s, &s->links, sizeof *l);
+  if (!l) return;
+  *l = (link){node_at(s, from)->links, to, when, gives, wakes};
+  node_at(s, from)->links = s->links.n - 1;
+}
+
+/* What rights over an object are worth. */
+static uint8_t powers(rl_object *o, uint8_t rights) {
+  uint8_t p = 0;
+  if (rights & RL_CAN_WAKE && o->kind != RL_AFTER) p |= WAKE;
+  if (rights & (RL_MAY_RECV | RL_MAY_JOIN) || o->kind == RL_CLASS) p |= READ;
+  if (rights & RL_MAY_WATCH) p |= READ | VALUES;
+  return p;
+}
+
+/* A reference that lies in `from`, and is had by who has `when` over that. */
+static void contain_ref(scan *s, uint32_t from, uint8_t when, const rl_ref *r) {
+  uint32_t to = object_node(s, r->to);
+  count(s, to, rl_count_weight(r->rights));
+  add_link(s, from, when, to, powers(r->to, r->rights), false);
+}
+
+/* A message likewise. */
+static void contain(scan *s, uint32_t from, uint8_t when, const rl_msg *m) {
+  if (m->tag == RL_MSG_REF) contain_ref(s, from, when, &m->u.ref);
+  if (m->tag != RL_MSG_BLOB || m->u.blob->nrefs == 0) return;
+  uint32_t to = node_of(s, m->u.blob, BLOB);
+  count(s, to, 1);
+  add_link(s, from, when, to, READ, false);
+}
+
+/* Holders */
+
+static void hold(scan *s, uint32_t to, uint8_t gives) {
+  grip *g = to == NONE ? NULL : add(s, &s->grips, sizeof *g);
+  if (g) *g = (grip){to, gives};
+}
+
+static void hold_message(scan *s, const rl_msg *m, uint8_t gives) {
+  if (m->tag == RL_MSG_REF)
+    hold(s, object_node(s, m->u.ref.to), gives ? powers(m->u.ref.to, m->u.ref.rights) : 0);
+  else if (m->tag == RL_MSG_BLOB && m->u.blob->nrefs > 0)
+    hold(s, node_of(s, m->u.blob, BLOB), gives);
+}
+
+static void count_message(scan *s, const rl_msg *m) {
+  if (m->tag == RL_MSG_REF)
+    count(s, object_node(s, m->u.ref.to), rl_count_weight(m->u.ref.rights));
+  else if (m->tag == RL_MSG_BLOB && m->u.blob->nrefs > 0)
+    count(s, node_of(s, m->u.blob, BLOB), 1);
+}
+
+static void read_edges(scan *s, const rl_holder *h) {
+  for (const rl_edge *e = h->first; e && !s->failed; e = e->next) {
+    uint32_t to = object_node(s, e->ref.to);
+    count(s, to, rl_count_weight(e->ref.rights));
+    hold(s, to, powers(e->ref.to, e->ref.rights));
+    if (!(e->ref.rights & RL_OFFERS)) continue;
+    const rl_msg *m = &((const rl_offer *)(const void *)e)->msg;
+    count_message(s, m);
+    hold_message(s, m, READ);
+  }
+}
+
+/* What a waiting sender offers is had by who may receive from there. It lies in the sender until it is taken, under
+   the channel's lock. */
+static void read_offer(scan *s, uint32_t on, rl_case *c) {
+  rl_lock_take(&c->node.on->lock);
+  rl_msg m = {.tag = RL_MSG_NONE};
+  if (c->node.queue) rl_msg_share(&m, &c->msg);
+  rl_lock_leave(&c->node.on->lock);
+  contain(s, on, READ, &m);
+  hold_message(s, &m, 0);
+  rl_msg_drop(&m);
+}
+
+static void read_wait(scan *s, uint32_t h, const rl_glimpse *g) {
+  static const uint8_t woken_by[] = {[RL_CASE_NEVER] = 0,
+                                     [RL_CASE_RECV] = WAKE,
+                                     [RL_CASE_SEND] = WAKE | READ,
+                                     [RL_CASE_WATCH] = WAKE};
+  for (unsigned i = 0; i < g->ncases && !s->failed; i++) {
+    rl_case *c = &g->cases[i];
+    if (c->op == RL_CASE_NEVER) continue;
+    uint32_t on = object_node(s, &c->node.on->obj);
+    add_link(s, on, woken_by[c->op], h, 0, true);
+    if (c->op == RL_CASE_SEND) read_offer(s, on, c);
+  }
+}
+
+/* A state that is inspected, or the caller's. */
+static void read_holder(scan *s, holder h, const rl_glimpse *g) {
+  if (!add(s, &s->holders, sizeof h)) return;
+  h.first = s->grips.n;
+  read_edges(s, g->holder);
+  read_wait(s, s->holders.n - 1, g);
+  h.end = s->grips.n;
+  h.nwaits = g->ncases;
+  h.root |= g->timed;
+  *holder_at(s, s->holders.n - 1) = h;
+}
+
+/* False: it runs, or is about to. */
+static bool read_waiting(scan *s, rl_waiter *w, rl_task *t, void **binding, rl_main_role role) {
+  rl_glimpse g;
+  if (!rl_waiter_inspect(w)) return false;
+  holder h = {.waiter = w, .task = t, .binding = *binding, .node = NONE};
+  h.root = role == RL_MAIN_RUNS;
+  h.ends = role == RL_MAIN_ENDS;
+  h.turn = rl_waiter_turn(w);
+  s->in->look(*binding, &g);
+  if (t) h.node = object_node(s, &t->end.src.obj);
+  if (h.node != NONE) node_at(s, h.node)->held = true;
+  read_holder(s, h, &g);
+  rl_waiter_release(w);
+  return true;
+}
+
+static void read_caller(scan *s) {
+  rl_glimpse g = {.holder = s->q->caller};
+  holder h = {.node = NONE, .root = true};
+  h.ends = s->q->main == RL_MAIN_ENDS;
+  if (s->q->caller) read_holder(s, h, &g);
+}
+
+/* The tasks of a program that have not ended; each is counted. */
+typedef struct task_list {
+  scan *s;
+  array tasks;
+} task_list;
+
+static void list_task(rl_task *t, void *ud) {
+  task_list *l = ud;
+  rl_task_state st = (rl_task_state)atomic_load_explicit(&t->state, memory_order_relaxed);
+  if (st == RL_FINISHED || st == RL_FAILED || l->s->failed) return;
+  if (!rl_try_retain(&t->end.src.obj)) return;
+  rl_task **p = add(l->s, &l->tasks, sizeof *p);
+  if (p)
+    *p = t;
+  else
+    rl_release(&t->end.src.obj);
+}
+
+/* Under the list's lock there is room already for what was there before. */
+static rl_task **list_tasks(scan *s, rl_program *p, uint32_t *n) {
+  task_list l = {.s = s};
+  reserve(s, &l.tasks, sizeof(rl_task *), atomic_load(&p->live) + 256);
+  rl_program_each(p, list_task, &l);
+  *n = l.tasks.n;
+  return l.tasks.at;
+}
+
+static void read_program(scan *s, rl_program *p) {
+  bool asked = p == s->q->program, ends = asked && s->q->main == RL_MAIN_ENDS;
+  uint32_t n;
+  if (!ends || !s->q->caller)
+    read_waiting(s, &p->waiter, NULL, &p->binding, asked ? s->q->main : RL_MAIN_RUNS);
+  rl_task **tasks = list_tasks(s, p, &n);
+  for (uint32_t i = 0; i < n; i++) {
+    rl_task *t = tasks[i];
+    if (!s->failed) read_waiting(s, &t->waiter, t, &t->binding, RL_MAIN_WAITS);
+    rl_release(&t->end.src.obj);
+  }
+  free(tasks);
+}
+
+/* Contents */
+
+static void read_chan(scan *s, uint32_t i, rl_chan *c) {
+  rl_msg few[8], *m = few;
+  unsigned room = 8, n;
+  for (;;) { /* nothing is allocated under the lock */
+    rl_lock_take(&c->src.lock);
+    n = rl_chan_count(c);
+    if (n <= room) break;
+    rl_lock_leave(&c->src.lock);
+    if (m != few) free(m);
+    m = malloc((room = n + n / 4) * sizeof *m);
+    if (!m) {
+      s->failed = true;
+      return;
+    }
+  }
+  for (unsigned k = 0; k < n; k++) rl_msg_share(&m[k], &c->ring[(c->head + k) % c->room]);
+  node_at(s, i)->taken = c->taken;
+  rl_lock_leave(&c->src.lock);
+  for (unsigned k = 0; k < n; k++) {
+    contain(s, i, READ, &m[k]);
+    rl_msg_drop(&m[k]);
+  }
+  if (m != few) free(m);
+}
+
+typedef struct input_of {
+  scan *s;
+  uint32_t done;
+} input_of;
+
+static void read_input(rl_source *on, bool open, void *ud) {
+  input_of *in = ud;
+  uint32_t i = object_node(in->s, &on->obj);
+  count(in->s, i, 1);
+  if (open) add_link(in->s, i, WAKE, in->done, INPUT, false);
+}
+
+/* A task that the done is to start is held by an `after`, which is found in the done's queue only. */
+enum { AFTERS = 64 };
+
+static unsigned list_afters(rl_done *d, rl_after **list, rl_msg *calls, unsigned from) {
+  unsigned n = 0, at = 0;
+  rl_lock_take(&d->event.src.lock);
+  for (rl_node *k = d->event.watchers.first; k && n < AFTERS; k = k->next) {
+    rl_waiter *w = k->waiter;
+    if (w->kind != RL_WAITER_HOOK || w->u.hook.owner->kind != RL_AFTER || at++ < from) continue;
+    rl_after *a = rl_after_of(w->u.hook.owner);
+    if (!rl_after_task(a) || !rl_try_retain(rl_after_object(a))) continue;
+    rl_msg_share(&calls[n], &rl_after_task(a)->call);
+    list[n++] = a;
+  }
+  rl_lock_leave(&d->event.src.lock);
+  return n;
+}
+
+static void read_afters(scan *s, uint32_t i, rl_done *d) {
+  rl_after *list[AFTERS];
+  rl_msg calls[AFTERS];
+  unsigned n, from = 0;
+  do {
+    n = list_afters(d, list, calls, from);
+    from += AFTERS;
+    for (unsigned k = 0; k < n; k++) {
+      uint32_t a = object_node(s, rl_after_object(list[k]));
+      count(s, a, 1); /* it holds itself */
+      add_link(s, i, WAKE, a, WAKE, false);
+      contain(s, a, WAKE, &calls[k]);
+      rl_msg_drop(&calls[k]);
+      rl_release(rl_after_object(list[k]));
+    }
+  } while (n == AFTERS && !s->failed);
+}
+
+static void read_done(scan *s, uint32_t i, rl_done *d) {
+  input_of in = {s, i};
+  unsigned open = d->inputs->each(d, read_input, &in);
+  if (i == NONE) return;
+  node_at(s, i)->open = open;
+  contain(s, i, VALUES, &d->values);
+  if (d->values_from) {
+    uint32_t from = object_node(s, &d->values_from->event.src.obj);
+    count(s, from, 1);
+    add_link(s, i, VALUES, from, VALUES, false);
+  }
+  if (rl_done_fired(d))
+    contain(s, i, READ, &d->cause);
+  else
+    read_afters(s, i, d);
+}
+
+static void read_task(scan *s, uint32_t i, rl_task *t) {
+  if (rl_task_ended(t))
+    contain(s, i, READ, &t->outcome);
+  else
+    count(s, i, 1); /* it holds itself */
+}
+
+static void read_after(scan *s, rl_after *a) {
+  count(s, object_node(s, &rl_after_on(a)->event.src.obj), 1);
+}
+
+static void read_blob(scan *s, uint32_t i, rl_blob *b) {
+  for (uint32_t k = 0; k < b->nrefs; k++) contain_ref(s, i, READ, &b->ref[k]);
+}
+
+static void read_unit(scan *s, uint32_t i, rl_unit *u) {
+  rl_msg m = {.u.blob = u->blob, .tag = RL_MSG_BLOB};
+  contain(s, i, READ, &m);
+}
+
+static void read_node(scan *s, uint32_t i) {
+  node *n = node_at(s, i);
+  switch (n->kind) {
+  case RL_CHAN: read_chan(s, i, n->at); break;
+  case RL_DONE: read_done(s, i, n->at); break;
+  case RL_TASK: read_task(s, i, n->at); break;
+  case RL_AFTER: read_after(s, n->at); break;
+  case RL_CLASS: read_unit(s, i, n->at); break;
+  case BLOB: read_blob(s, i, n->at); break;
+  default: rl_broken(__FILE__, __LINE__, "a node of no kind");
+  }
+}
+
+static void read_all(scan *s) {
+  read_caller(s);
+  for (rl_program *p = rl_programs(); p && !s->failed; p = p->next) read_program(s, p);
+  for (uint32_t i = 0; i < s->nodes.n && !s->failed; i++) read_node(s, i);
+}
+
+/* Marking */
+
+static bool is_never(const node *n) {
+  return n->kind == RL_CHAN && ((rl_chan *)n->at)->never;
+}
+
+/* A task's end and the start of an `after` come from what is marked, not from who holds a handle. */
+static void give(scan *s, uint32_t i, uint8_t gives) {
+  node *n = node_at(s, i);
+  if (gives & INPUT && n->open > 0 && --n->open == 0) gives |= WAKE;
+  gives &= EVERY & ~n->live;
+  if (!gives || is_never(n)) return;
+  n->live |= gives;
+  grip *g = add(s, &s->todo, sizeof *g);
+  if (g) *g = (grip){i, gives};
+}
+
+static void wake(scan *s, uint32_t i) {
+  holder *h = holder_at(s, i);
+  if (h->live || h->ends) return;
+  h->live = true;
+  if (h->node != NONE) give(s, h->node, WAKE);
+  for (uint32_t k = h->first; k < h->end; k++) {
+    const grip *g = (grip *)s->grips.at + k;
+    give(s, g->node, g->gives);
+  }
+}
+
+static void follow(scan *s) {
+  while (s->todo.n > 0 && !s->failed) {
+    grip g = ((grip *)s->todo.at)[--s->todo.n];
+    for (uint32_t k = node_at(s, g.node)->links; k != NONE;) {
+      link l = ((link *)s->links.at)[k];
+      k = l.next;
+      if (!(l.when & g.gives)) continue;
+      if (l.wakes)
+        wake(s, l.to);
+      else
+        give(s, l.to, l.gives);
+    }
+  }
+}
+
+static rl_done *as_done(const node *n) {
+  return n->kind == RL_DONE ? n->at : NULL;
+}
+
+/* Does it happen without anybody's doing: by a timer, a signal, or as it has begun already? */
+static bool by_itself(const node *n) {
+  if (n->kind == RL_CHAN) return ((rl_chan *)n->at)->timed && rl_ticker_armed(rl_ticker_of(n->at));
+  if (n->kind == RL_TASK) return !n->held && !rl_task_ended(n->at);
+  if (n->kind == RL_AFTER) return rl_after_decided(n->at);
+  rl_done *d = as_done(n);
+  if (!d || rl_done_fired(d)) return false;
+  return d->timed || d->foreign || n->open == 0 || rl_waiter_claimed(&d->self);
+}
+
+/* What others have that were not read: who runs, C structures, what is on its way. */
+static uint8_t held_elsewhere(const node *n) {
+  if (n->kind == BLOB) {
+    uint32_t all = atomic_load_explicit(&((rl_blob *)n->at)->refs, memory_order_relaxed);
+    return all != rl_count_of(n->found) + 1 ? READ : 0;
+  }
+  uint64_t counts = atomic_load_explicit(&((rl_object *)n->at)->counts, memory_order_relaxed);
+  bool more = rl_count_of(counts) != rl_count_of(n->found) + 1;
+  bool wakers = rl_wakers_of(counts) != rl_wakers_of(n->found);
+  uint8_t p = more ? READ | VALUES : 0;
+  if (wakers) p = EVERY;
+  if (n->kind == RL_TASK || n->kind == RL_AFTER) p &= READ;
+  return p;
+}
+
+static void mark_roots(scan *s) {
+  atomic_thread_fence(memory_order_seq_cst); /* all was read before the counts are */
+  for (uint32_t i = 0; i < s->nodes.n; i++) {
+    node *n = node_at(s, i);
+    give(s, i, held_elsewhere(n) | (by_itself(n) ? WAKE : 0));
+  }
+  for (uint32_t i = 0; i < s->holders.n; i++)
+    if (holder_at(s, i)->root) wake(s, i);
+}
+
+/* What has moved meanwhile */
+
+static uint8_t whole(const node *n) {
+  return n->kind == RL_TASK || n->kind == RL_AFTER ? READ : EVERY;
+}
+
+static void doubt_holder(scan *s, uint32_t i) {
+  holder *h = holder_at(s, i);
+  if (!h->waiter || rl_waiter_still(h->waiter, h->turn)) return;
+  wake(s, i);
+  for (uint32_t k = h->first; k < h->end; k++) {
+    uint32_t to = ((grip *)s->grips.at + k)->node;
+    give(s, to, whole(node_at(s, to)));
+  }
+}
+
+static bool has_moved(const node *n) {
+  if (n->kind == RL_AFTER) return rl_after_decided(n->at);
+  if (n->kind != RL_CHAN) return false;
+  rl_chan *c = n->at;
+  rl_lock_take(&c->src.lock);
+  bool moved = c->taken != n->taken;
+  rl_lock_leave(&c->src.lock);
+  return moved;
+}
+
+static void doubt_node(scan *s, uint32_t i) {
+  if (!has_moved(node_at(s, i))) return;
+  for (uint32_t k = node_at(s, i)->links; k != NONE;) {
+    link l = ((link *)s->links.at)[k];
+    k = l.next;
+    if (!l.wakes) give(s, l.to, whole(node_at(s, l.to)));
+  }
+}
+
+static void doubt(scan *s) {
+  atomic_thread_fence(memory_order_seq_cst); /* the counts were read before this */
+  for (uint32_t i = 0; i < s->holders.n; i++) doubt_holder(s, i);
+  for (uint32_t i = 0; i < s->nodes.n; i++) doubt_node(s, i);
+}
+
+/* One scan */
+
+static void forget(scan *s) {
+  for (uint32_t i = 0; i < s->nodes.n; i++) {
+    node *n = node_at(s, i);
+    if (n->kind == BLOB)
+      rl_blob_release(n->at);
+    else
+      rl_release(n->at);
+  }
+  array *const arrays[] = {&s->nodes, &s->links, &s->grips, &s->holders, &s->todo};
+  for (unsigned i = 0; i < sizeof arrays / sizeof arrays[0]; i++) free(arrays[i]->at);
+  free(s->slots);
+}
+
+static bool run(scan *s, const rl_leak_question *q, const rl_inspector *in) {
+  *s = (scan){.q = q, .in = in};
+  read_all(s);
+  if (!s->failed) mark_roots(s);
+  follow(s);
+  if (!s->failed) doubt(s);
+  follow(s);
+  return !s->failed;
+}
+
+/* Collects the garbage of states that are live by what they hold. True: there was some. */
+static bool tidy(scan *s) {
+  bool any = false;
+  for (uint32_t i = 0; i < s->holders.n; i++) {
+    holder *h = holder_at(s, i);
+    if (!h->live || !h->waiter || h->end - h->first <= h->nwaits) continue;
+    if (!rl_waiter_inspect(h->waiter)) continue;
+    if (rl_waiter_turn(h->waiter) == h->turn) any |= s->in->tidy(h->binding);
+    rl_waiter_release(h->waiter);
+  }
+  return any;
+}
+
+static bool conclude(scan *s, rl_verdict *v) {
+  for (uint32_t i = 0; i < s->holders.n; i++) v->n += !holder_at(s, i)->live;
+  v->leaked = malloc((v->n + 1) * sizeof *v->leaked);
+  if (!v->leaked) return v->n = 0, false;
+  v->n = 0;
+  for (uint32_t i = 0; i < s->holders.n; i++) {
+    holder *h = holder_at(s, i);
+    if (h->live) continue;
+    if (!h->task && h->waiter && !h->ends) v->deadlock = true;
+    if (!h->task || h->task->program != s->q->program) continue;
+    rl_retain(&h->task->end.src.obj);
+    v->leaked[v->n++] = (rl_leaked){h->task, h->turn};
+  }
+  return true;
+}
+
+bool rl_leak_find(const rl_leak_question *q, const rl_inspector *in, rl_verdict *v) {
+  static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+  scan s;
+  *v = (rl_verdict){NULL, 0, false};
+  pthread_mutex_lock(&one);
+  bool ok = run(&s, q, in);
+  if (ok && q->tidy && tidy(&s)) {
+    forget(&s);
+    ok = run(&s, q, in);
+  }
+  ok = ok && conclude(&s, v);
+  forget(&s);
+  pthread_mutex_unlock(&one);
+  return ok;
+}
+
+bool rl_verdict_all(rl_program *p, rl_verdict *v) {
+  scan s = {.failed = false};
+  uint32_t n;
+  rl_task **tasks = list_tasks(&s, p, &n);
+  *v = (rl_verdict){NULL, 0, false};
+  if (!s.failed) v->leaked = malloc((n + 1) * sizeof *v->leaked);
+  for (uint32_t i = 0; i < n; i++)
+    if (v->leaked)
+      v->leaked[v->n++] = (rl_leaked){tasks[i], 0};
+    else
+      rl_release(&tasks[i]->end.src.obj);
+  free(tasks);
+  return v->leaked != NULL;
+}
+
+void rl_verdict_drop(rl_verdict *v) {
+  for (unsigned i = 0; i < v->n; i++) rl_release(&v->leaked[i].task->end.src.obj);
+  free(v->leaked);
+  *v = (rl_verdict){NULL, 0, false};
+}
+
+/* While it is inspected a wait does not end: it is the one that the verdict was on. */
+static bool unwind(const rl_leaked *l, rl_wakes *ws) {
+  rl_waiter *w = &l->task->waiter;
+  if (!rl_waiter_inspect(w)) return false;
+  bool ours = rl_waiter_turn(w) == l->turn && rl_waiter_interrupt(w, RL_LEAKED);
+  if (ours) rl_wakes_add(ws, w);
+  rl_waiter_release(w);
+  return ours;
+}
+
+unsigned rl_leak_unwind(const rl_verdict *v) {
+  unsigned n = 0;
+  rl_wakes ws = {NULL, NULL};
+  for (unsigned i = 0; i < v->n; i++) n += unwind(&v->leaked[i], &ws);
+  rl_wake_all(&ws);
+  return n;
+}
