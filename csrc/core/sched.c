@@ -78,6 +78,11 @@ static struct {
   atomic_uint slots;   /* how far `workers` is filled; grows only */
   atomic_uint pausing; /* workers that leave others alone */
   atomic_uint pinned;
+  atomic_uint
+      busy; /* runs of pinned fibers that are due or under way, and others' work: see rl_sched_enter */
+  rl_blocked *blocked; /* lock */
+  unsigned nblocked;   /* lock */
+  _Atomic(void (*)(void)) on_quiet;
   _Atomic(worker *) workers[MAX_THREADS];
   _Atomic(void (*)(void)) when_idle;
   atomic_uint monitor; /* bell of the monitor: 0 asleep, 1 on duty */
@@ -339,6 +344,30 @@ static bool get_up(worker *w) {
   return here;
 }
 
+/* The number that nobody sees at nought while something goes on: it falls under the lock alone, so whoever
+   holds that and finds nought knows that nothing went on since it took it. */
+void rl_sched_enter(void) {
+  atomic_fetch_add_explicit(&S.busy, 1, memory_order_acq_rel);
+}
+
+void rl_sched_leave(void) {
+  rl_lock_take(&S.lock);
+  atomic_fetch_sub_explicit(&S.busy, 1, memory_order_acq_rel);
+  rl_lock_leave(&S.lock);
+  rl_sched_stopped();
+}
+
+void rl_sched_on_quiet(void (*f)(void)) {
+  atomic_store_explicit(&S.on_quiet, f, memory_order_seq_cst);
+}
+
+/* A fence between what the caller has stored and this look: see docs/internals.md. */
+void rl_sched_stopped(void) {
+  atomic_thread_fence(memory_order_seq_cst);
+  void (*f)(void) = atomic_load_explicit(&S.on_quiet, memory_order_acquire);
+  if (f) f();
+}
+
 /* Leaves for good, unless somebody is waking it right now, or others went first. */
 static bool resign(worker *w) {
   rl_lock_take(&S.lock);
@@ -375,6 +404,7 @@ static bool sleep_idle(worker *w, bool spare) {
     atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
     return true;
   }
+  rl_sched_stopped();
   if (!w->tidy && !await_bell(w, rl_now() + REST_TIME) && get_up(w)) {
     w->tidy = true;
     keep_house();                /* neither idle nor searching meanwhile: others are woken */
@@ -557,6 +587,7 @@ static bool add_worker(void) {
   w->alive = false;
   atomic_fetch_sub_explicit(&S.threads, 1, memory_order_relaxed);
   rl_lock_leave(&S.lock);
+  rl_sched_stopped(); /* it was counted as one that runs */
   return false;
 }
 
@@ -667,6 +698,7 @@ static void *pinned_main(void *arg) {
       rl_futex_wait(&p->bell, 0, INFINITY);
     atomic_store_explicit(&p->bell, 0, memory_order_relaxed);
     p->fiber->run(p->fiber);
+    rl_sched_leave();
   }
   free(p);
   atomic_fetch_sub_explicit(&S.pinned, 1, memory_order_relaxed);
@@ -690,6 +722,12 @@ void rl_sched_unpin(rl_fiber *f) {
   atomic_store_explicit(&f->pin->end, true, memory_order_relaxed);
 }
 
+/* Its run counts from here on, and until it has returned. */
+static void ring_pinned(struct rl_pin *p) {
+  rl_sched_enter();
+  ring_bell(&p->bell);
+}
+
 static void push_shared(rl_fiber *f) {
   shared_append(f, f, 1);
   wake_one();
@@ -699,7 +737,7 @@ static void push_shared(rl_fiber *f) {
 void rl_sched_ready(rl_fiber *f) {
   worker *w = self;
   if (f->pin) {
-    ring_bell(&f->pin->bell);
+    ring_pinned(f->pin);
   } else if (!w) {
     push_shared(f);
   } else if (w->long_turns) {
@@ -720,7 +758,7 @@ void rl_sched_ready(rl_fiber *f) {
 
 void rl_sched_requeue(rl_fiber *f) {
   if (f->pin) {
-    ring_bell(&f->pin->bell);
+    ring_pinned(f->pin);
   } else if (!self) {
     push_shared(f);
   } else {
@@ -730,16 +768,73 @@ void rl_sched_requeue(rl_fiber *f) {
   }
 }
 
-void rl_sched_block(void) {
+/* Quiet */
+
+static void link_blocked(rl_blocked *b) {
+  rl_lock_take(&S.lock);
+  b->prev = NULL;
+  b->next = S.blocked;
+  if (b->next) b->next->prev = b;
+  S.blocked = b;
+  S.nblocked++;
+  rl_lock_leave(&S.lock);
+}
+
+static void unlink_blocked(rl_blocked *b) {
+  rl_lock_take(&S.lock);
+  if (b->prev)
+    b->prev->next = b->next;
+  else
+    S.blocked = b->next;
+  if (b->next) b->next->prev = b->prev;
+  S.nblocked--;
+  rl_lock_leave(&S.lock);
+}
+
+static bool blocked_sleep(void) {
+  for (const rl_blocked *b = S.blocked; b; b = b->next)
+    if (!b->asleep(b->of)) return false;
+  return true;
+}
+
+static bool queues_empty(void) {
+  if (atomic_load_explicit(&S.queued, memory_order_relaxed) > 0) return false;
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+  for (unsigned i = 0; i < n; i++)
+    if (slot(i) &&
+        (ring_count(slot(i)) > 0 || atomic_load_explicit(&slot(i)->next, memory_order_relaxed)))
+      return false;
+  return true;
+}
+
+/* Who could run a fiber is a worker, or counted as busy; of these all must be idle or blocked. */
+static bool none_runs(void) {
+  unsigned could = atomic_load_explicit(&S.threads, memory_order_relaxed) +
+                   atomic_load_explicit(&S.busy, memory_order_acquire);
+  return could == atomic_load_explicit(&S.nidle, memory_order_relaxed) + S.nblocked;
+}
+
+/* `also` is looked at first: see docs/internals.md. */
+bool rl_sched_quiet(const rl_blocked *also) {
+  rl_lock_take(&S.lock);
+  bool quiet =
+      (!also || also->asleep(also->of)) && blocked_sleep() && none_runs() && queues_empty();
+  rl_lock_leave(&S.lock);
+  return quiet;
+}
+
+void rl_sched_block(rl_blocked *b) {
   worker *w = self;
+  link_blocked(b);
   if (!w) return;
   mark_stuck(w);
   if (work_waits()) wake_one();
   call_monitor();
 }
 
-void rl_sched_unblock(void) {
+void rl_sched_unblock(rl_blocked *b) {
   worker *w = self;
+  unlink_blocked(b);
   if (w) unmark_stuck(w);
 }
 

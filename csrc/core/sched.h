@@ -34,9 +34,32 @@ void rl_sched_ready(rl_fiber *f);
 /* The same, behind all others. */
 void rl_sched_requeue(rl_fiber *f);
 
-/* Around a wait that blocks the worker's thread: others may take its place. */
-void rl_sched_block(void);
-void rl_sched_unblock(void);
+/* A thread that waits on something of ours. */
+typedef struct rl_blocked rl_blocked;
+struct rl_blocked {
+  rl_blocked *prev, *next;        /* in the scheduler's list */
+  bool (*asleep)(const void *of); /* does it still wait? Must take no lock */
+  const void *of;
+};
+
+/* Around a wait that blocks the thread that runs a fiber: others may take its place. `b` is set but for its
+   links, and stays where it is in between. */
+void rl_sched_block(rl_blocked *b);
+void rl_sched_unblock(rl_blocked *b);
+
+/* Is everything quiet? Then no fiber runs or is runnable, every thread that runs one waits on something of ours,
+   and so does `also` (NULL: nobody): nothing will happen any more but by a timer, a signal or a thread
+   that is none of ours. Work in progress of other threads counts when they have said so by rl_sched_enter. */
+bool rl_sched_quiet(const rl_blocked *also);
+/* From now on `f` is called, under no lock, wherever it may just have become quiet, by the thread that
+   stopped; NULL: no more. There is one such function at a time. */
+void rl_sched_on_quiet(void (*f)(void));
+/* To be called by a thread that is about to sleep, after it has stored what `asleep` looks at. */
+void rl_sched_stopped(void);
+
+/* Around what a thread that runs no fibers does to wake some: it is not quiet in between. */
+void rl_sched_enter(void);
+void rl_sched_leave(void);
 
 /* Runs `f` in a worker that has had nothing to do for a while: for housekeeping. */
 void rl_sched_when_idle(void (*f)(void));

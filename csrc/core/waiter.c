@@ -111,11 +111,17 @@ static bool spin(rl_waiter *w) {
 static bool sleep_futex(rl_waiter *w, double deadline) {
   unsigned word = atomic_fetch_or_explicit(&w->word, RL_W_ASLEEP, memory_order_acq_rel);
   word |= RL_W_ASLEEP;
+  if (!may_go(word)) rl_sched_stopped();
   while (!may_go(word)) {
     if (!rl_futex_wait(&w->word, word, deadline)) return false;
     word = look(w);
   }
   return true;
+}
+
+bool rl_waiter_asleep(const void *w) {
+  unsigned word = atomic_load_explicit(&((const rl_waiter *)w)->word, memory_order_acquire);
+  return (word & (RL_W_ASLEEP | RL_W_CLAIMED | RL_W_WOKEN)) == RL_W_ASLEEP;
 }
 
 /* The waker saw POLLING: its write comes or has come. Awaits it, so that neither the waiter may go nor

@@ -194,6 +194,9 @@ static inline bool rl_waiter_park(rl_waiter *w) {
   return !(was & RL_W_WOKEN);
 }
 
+/* For rl_blocked: does the thread whose waiter this is sleep, with nobody at waking it? */
+bool rl_waiter_asleep(const void *w);
+
 /* Blocks the calling OS thread: spins for a little, then sleeps, until woken. With `interrupted`
    (then `w` must outlive its wakers) it returns false when that, asked with signals blocked, says
    that a signal handler wants the thread back. */

@@ -184,9 +184,10 @@ static bool block_main(lua_State *L, rl_state *S) {
 
 static void block_task(rl_state *S) {
   atomic_store_explicit(&S->task->state, RL_WAITING, memory_order_release);
-  rl_sched_block();
+  rl_blocked b = {.asleep = rl_waiter_asleep, .of = S->wait->waiter};
+  rl_sched_block(&b);
   rl_waiter_block(S->wait->waiter, NULL, NULL);
-  rl_sched_unblock();
+  rl_sched_unblock(&b);
   atomic_store_explicit(&S->task->state, RL_RUNNING, memory_order_release);
 }
 

@@ -89,9 +89,10 @@ static void look(actor *a, rl_status st) {
 }
 
 static void block(actor *a) {
-  rl_sched_block();
+  rl_blocked b = {.asleep = rl_waiter_asleep, .of = &a->waiter};
+  rl_sched_block(&b);
   rl_waiter_block(&a->waiter, NULL, NULL);
-  rl_sched_unblock();
+  rl_sched_unblock(&b);
 }
 
 /* False: it has parked. */
