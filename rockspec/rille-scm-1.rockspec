@@ -49,6 +49,7 @@ build = {
         "csrc/lua/arena.c",
         "csrc/lua/chan.c",
         "csrc/lua/coroutine.c",
+        "csrc/lua/deadlock.c",
         "csrc/lua/done.c",
         "csrc/lua/handle.c",
         "csrc/lua/inspect.c",

@@ -386,25 +386,29 @@ describe("os.exit in a task #exec", function()
 end)
 
 describe("Ctrl-C #exec", function()
+  -- A channel on which a wait is no deadlock.
+  local open = [[
+    local open = rille.chan()
+    rille.go({ daemon = true }, function() rille.sleep(60) open:close() end)
+  ]]
+
   local waits = {
-    recv = "rille.never:recv()",
-    ["recv of a channel"] = "rille.chan():recv()",
+    recv = "open:recv()",
     ["recv with a timeout"] = "rille.chan():recv(60)",
-    send = "rille.chan():send(1)",
-    ["for loop"] = "for _ in rille.chan() do end",
+    send = "open:send(1)",
+    ["for loop"] = "for _ in open do end",
     join = "rille.go(function() rille.sleep(60) end):join()",
     await = "rille.go(function() rille.sleep(60) end):await()",
     sleep = "rille.sleep(60)",
     select = "rille.select(rille.never, rille.chan(), 60)",
-    ["select of nothing"] = "rille.select()",
-    ["done:wait"] = "rille.done():wait()",
-    ["recv in a coroutine"] = "coroutine.wrap(function() rille.never:recv() end)()",
-    ["recv in sort"] = "table.sort({ 3, 2, 1 }, function() rille.never:recv() end)",
+    ["done:wait"] = "(rille.done(60)):wait()",
+    ["recv in a coroutine"] = "coroutine.wrap(function() open:recv() end)()",
+    ["recv in sort"] = "table.sort({ 3, 2, 1 }, function() open:recv() end)",
   }
 
   for wait, call in pairs(waits) do
     it("stops a main program that waits in a " .. wait .. ", at once", function()
-      local script = "ready()\n" .. call .. "\nprint 'went on'"
+      local script = open .. "ready()\n" .. call .. "\nprint 'went on'"
       local result = ended(1, proc.run(script, { kill = "INT" }))
       assert.matches("interrupted!", result.err)
       assert.equal("", result.out)
@@ -437,7 +441,7 @@ describe("Ctrl-C #exec", function()
       rille.go(function() for i = 1, 1000 do ch:send(i) end end)
       for i = 1, 1000 do ch:recv() end
       ready()
-      ch:recv()
+      ch:recv(60)
     ]], { kill = "INT" }))
   end)
 
@@ -483,11 +487,11 @@ describe("Ctrl-C #exec", function()
   end)
 
   it("is an error that pcall catches and <close> sees", function()
-    local result = ended(0, proc.run([[
+    local result = ended(0, proc.run(open .. [[
       ready()
       local ok, err = pcall(function()
         local _ <close> = rille.defer(function() print "closed" end)
-        rille.never:recv()
+        open:recv()
       end)
       print(ok, err)
     ]], { kill = "INT" }))

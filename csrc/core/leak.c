@@ -614,7 +614,10 @@ static bool conclude(scan *s, rl_verdict *v) {
   for (uint32_t i = 0; i < s->holders.n; i++) {
     holder *h = holder_at(s, i);
     if (h->live) continue;
-    if (!h->task && h->waiter && !h->ends) v->deadlock = true;
+    if (!h->task && h->waiter && !h->ends) {
+      v->deadlock = true;
+      v->main_turn = h->turn;
+    }
     if (!h->task || h->task->program != s->q->program) continue;
     rl_retain(&h->task->end.src.obj);
     v->leaked[v->n++] = (rl_leaked){h->task, h->turn};
@@ -625,7 +628,7 @@ static bool conclude(scan *s, rl_verdict *v) {
 bool rl_leak_find(const rl_leak_question *q, const rl_inspector *in, rl_verdict *v) {
   static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
   scan s;
-  *v = (rl_verdict){NULL, 0, false};
+  *v = (rl_verdict){.n = 0};
   pthread_mutex_lock(&one);
   bool ok = run(&s, q, in);
   if (ok && q->tidy && tidy(&s)) {
@@ -642,7 +645,7 @@ bool rl_verdict_all(rl_program *p, rl_verdict *v) {
   scan s = {.failed = false};
   uint32_t n;
   rl_task **tasks = list_tasks(&s, p, &n);
-  *v = (rl_verdict){NULL, 0, false};
+  *v = (rl_verdict){.n = 0};
   if (!s.failed) v->leaked = malloc((n + 1) * sizeof *v->leaked);
   for (uint32_t i = 0; i < n; i++)
     if (v->leaked)
@@ -656,7 +659,7 @@ bool rl_verdict_all(rl_program *p, rl_verdict *v) {
 void rl_verdict_drop(rl_verdict *v) {
   for (unsigned i = 0; i < v->n; i++) rl_release(&v->leaked[i].task->end.src.obj);
   free(v->leaked);
-  *v = (rl_verdict){NULL, 0, false};
+  *v = (rl_verdict){.n = 0};
 }
 
 /* While it is inspected a wait does not end: it is the one that the verdict was on. */

@@ -42,7 +42,8 @@ typedef struct rl_leaked {
 typedef struct rl_verdict {
   rl_leaked *leaked;
   unsigned n;
-  bool deadlock; /* RL_MAIN_WAITS: nothing can wake the main program */
+  bool deadlock;      /* RL_MAIN_WAITS: nothing can wake the main program, */
+  unsigned main_turn; /* in this wait */
 } rl_verdict;
 
 /* False: out of memory, and nothing is known. One at a time: others wait. */

@@ -56,7 +56,6 @@ struct worker {
   bool idle;         /* S.lock */
   bool alive;        /* S.lock: a thread runs it */
   /* the worker's own: */
-  bool tidy;       /* it has kept house since it last ran a fiber */
   bool long_turns; /* of late */
   unsigned looked; /* turns since it looked at how it fares */
   unsigned met;    /* rl_lock_met then */
@@ -84,13 +83,14 @@ static struct {
   unsigned nblocked;   /* lock */
   _Atomic(void (*)(void)) on_quiet;
   _Atomic(worker *) workers[MAX_THREADS];
-  _Atomic(void (*)(void)) when_idle;
+  _Atomic(double (*)(void)) when_idle;
   atomic_uint monitor; /* bell of the monitor: 0 asleep, 1 on duty */
   atomic_uint_fast64_t steals;
   atomic_uint_fast64_t parks; /* of threads that are no workers */
 } S;
 
 static RL_THREAD_LOCAL worker *self;
+static RL_THREAD_LOCAL bool runs_fibers; /* it is a worker's thread or a pinned fiber's */
 
 /* Are there barriers everywhere? Set before the first worker starts. */
 static bool plain_take;
@@ -330,9 +330,41 @@ static void give_away(worker *w) {
   if (f) share(&f, 1);
 }
 
-static void keep_house(void) {
-  void (*f)(void) = atomic_load_explicit(&S.when_idle, memory_order_acquire);
-  if (f) f();
+static void link_blocked(rl_blocked *b) {
+  rl_lock_take(&S.lock);
+  b->prev = NULL;
+  b->next = S.blocked;
+  if (b->next) b->next->prev = b;
+  S.blocked = b;
+  S.nblocked++;
+  rl_lock_leave(&S.lock);
+}
+
+static void unlink_blocked(rl_blocked *b) {
+  rl_lock_take(&S.lock);
+  if (b->prev)
+    b->prev->next = b->next;
+  else
+    S.blocked = b->next;
+  if (b->next) b->next->prev = b->prev;
+  S.nblocked--;
+  rl_lock_leave(&S.lock);
+}
+
+static bool always(const void *of) {
+  (void)of;
+  return true;
+}
+
+/* Neither idle nor searching meanwhile: others are woken. That it is quiet otherwise can be seen. */
+static double keep_house(void) {
+  double (*f)(void) = atomic_load_explicit(&S.when_idle, memory_order_acquire);
+  if (!f) return INFINITY;
+  rl_blocked b = {.asleep = always};
+  link_blocked(&b);
+  double again = f();
+  unlink_blocked(&b);
+  return rl_now() + again;
 }
 
 /* Out of the idle list, unless somebody is waking it right now. */
@@ -362,10 +394,20 @@ void rl_sched_on_quiet(void (*f)(void)) {
 }
 
 /* A fence between what the caller has stored and this look: see docs/internals.md. */
-void rl_sched_stopped(void) {
+static void stopped(void) {
   atomic_thread_fence(memory_order_seq_cst);
   void (*f)(void) = atomic_load_explicit(&S.on_quiet, memory_order_acquire);
   if (f) f();
+}
+
+/* An idle worker keeps house after a while. Where another thread is the last to stop, one is woken for that. */
+void rl_sched_nudge(const rl_blocked *also) {
+  if (rl_sched_quiet(also)) wake_one();
+}
+
+void rl_sched_stopped(void) {
+  stopped();
+  if (runs_fibers) rl_sched_nudge(NULL);
 }
 
 /* Leaves for good, unless somebody is waking it right now, or others went first. */
@@ -388,9 +430,8 @@ static bool await_bell(worker *w, double until) {
   return true;
 }
 
-/* Enters the idle list, sleeps; false: this worker's thread ends. A spare one stays up for what waits
-   only if too few are left to come to it. True: it is to look for work, and is counted for that. */
-static bool sleep_idle(worker *w, bool spare) {
+/* Enters the idle list. */
+static bool lie_down(worker *w) {
   atomic_store_explicit(&w->bell, 0, memory_order_relaxed);
   rl_lock_take(&S.lock);
   w->idle = true;
@@ -399,19 +440,31 @@ static bool sleep_idle(worker *w, bool spare) {
   atomic_fetch_add_explicit(&S.nidle, 1, memory_order_acq_rel); /* see wake_one */
   bool dispensable = extra();
   rl_lock_leave(&S.lock);
-  if (work_waits() &&
-      (!spare || running() < atomic_load_explicit(&S.wanted, memory_order_relaxed)) && get_up(w)) {
-    atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
-    return true;
+  return dispensable;
+}
+
+/* A spare one stays up for what waits only if too few are left to come to it. True: it is up again, to look for
+   work, and is counted for that. */
+static bool needed(worker *w, bool spare) {
+  if (!work_waits()) return false;
+  if (spare && running() >= atomic_load_explicit(&S.wanted, memory_order_relaxed)) return false;
+  if (!get_up(w)) return false;
+  atomic_fetch_add_explicit(&S.searching, 1, memory_order_relaxed);
+  return true;
+}
+
+/* Enters the idle list, sleeps; false: this worker's thread ends. True: it is to look for work, and is counted for
+   that. */
+static bool sleep_idle(worker *w, bool spare) {
+  double house_at = rl_now() + REST_TIME;
+  for (;;) {
+    double gone_at = lie_down(w) ? rl_now() + SPARE_TIME : (double)INFINITY;
+    if (needed(w, spare)) return true;
+    stopped();
+    if (gone_at < house_at && !await_bell(w, gone_at) && resign(w)) return false;
+    if (await_bell(w, house_at) || !get_up(w)) return await_bell(w, INFINITY);
+    house_at = keep_house();
   }
-  rl_sched_stopped();
-  if (!w->tidy && !await_bell(w, rl_now() + REST_TIME) && get_up(w)) {
-    w->tidy = true;
-    keep_house();                /* neither idle nor searching meanwhile: others are woken */
-    return sleep_idle(w, spare); /* is it needed now? */
-  }
-  if (dispensable && !await_bell(w, rl_now() + SPARE_TIME) && resign(w)) return false;
-  return await_bell(w, INFINITY);
 }
 
 /* A searching worker that found something lets the next one search. */
@@ -484,10 +537,7 @@ __attribute__((noinline)) static rl_fiber *find(worker *w, unsigned turn, bool *
       *looking = false;
       end_search(f != NULL);
     }
-    if (f) {
-      w->tidy = false;
-      return f;
-    }
+    if (f) return f;
     if (!sleep_idle(w, false)) return NULL;
     *looking = true; /* whoever woke it has counted it */
   }
@@ -545,6 +595,7 @@ static void pause_for_others(worker *w) {
 
 static void *worker_main(void *arg) {
   worker *w = self = arg;
+  runs_fibers = true;
   bool looking = false;
   rl_fiber *f;
   look_anew(w, rl_now());
@@ -693,12 +744,14 @@ struct rl_pin {
 
 static void *pinned_main(void *arg) {
   struct rl_pin *p = arg;
+  runs_fibers = true;
   while (!atomic_load_explicit(&p->end, memory_order_relaxed)) {
     while (atomic_load_explicit(&p->bell, memory_order_acquire) == 0)
       rl_futex_wait(&p->bell, 0, INFINITY);
     atomic_store_explicit(&p->bell, 0, memory_order_relaxed);
     p->fiber->run(p->fiber);
     rl_sched_leave();
+    rl_sched_nudge(NULL);
   }
   free(p);
   atomic_fetch_sub_explicit(&S.pinned, 1, memory_order_relaxed);
@@ -770,27 +823,6 @@ void rl_sched_requeue(rl_fiber *f) {
 
 /* Quiet */
 
-static void link_blocked(rl_blocked *b) {
-  rl_lock_take(&S.lock);
-  b->prev = NULL;
-  b->next = S.blocked;
-  if (b->next) b->next->prev = b;
-  S.blocked = b;
-  S.nblocked++;
-  rl_lock_leave(&S.lock);
-}
-
-static void unlink_blocked(rl_blocked *b) {
-  rl_lock_take(&S.lock);
-  if (b->prev)
-    b->prev->next = b->next;
-  else
-    S.blocked = b->next;
-  if (b->next) b->next->prev = b->prev;
-  S.nblocked--;
-  rl_lock_leave(&S.lock);
-}
-
 static bool blocked_sleep(void) {
   for (const rl_blocked *b = S.blocked; b; b = b->next)
     if (!b->asleep(b->of)) return false;
@@ -838,7 +870,7 @@ void rl_sched_unblock(rl_blocked *b) {
   if (w) unmark_stuck(w);
 }
 
-void rl_sched_when_idle(void (*f)(void)) {
+void rl_sched_when_idle(double (*f)(void)) {
   atomic_store_explicit(&S.when_idle, f, memory_order_release);
 }
 

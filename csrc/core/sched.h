@@ -61,8 +61,11 @@ void rl_sched_stopped(void);
 void rl_sched_enter(void);
 void rl_sched_leave(void);
 
-/* Runs `f` in a worker that has had nothing to do for a while: for housekeeping. */
-void rl_sched_when_idle(void (*f)(void));
+/* Runs `f` in a worker that has had nothing to do for a while, once while it is idle: for housekeeping. `f` says in how
+   many seconds it wants to be called again, if nothing happens; INFINITY: not. */
+void rl_sched_when_idle(double (*f)(void));
+/* If it is quiet (see rl_sched_quiet), an idle worker is woken, to keep house in a while. */
+void rl_sched_nudge(const rl_blocked *also);
 
 /* A time in the past that costs nothing to ask for, on rl_now's clock: when this worker looked last, some
    turns ago. Of other threads it is now. */

@@ -24,13 +24,15 @@ typedef struct rl_program rl_program;
 struct rl_program {
   rl_lock lock; /* first and the tasks' links */
   rl_task *first;
-  atomic_uint live;    /* tasks that have not ended */
-  atomic_bool over;    /* its runtime is ending: nothing is started any more */
-  atomic_uint bell;    /* changes when a task ends after that */
-  atomic_uint ended;   /* how far somebody is with ending it */
-  atomic_uint leaving; /* tasks that are in os.exit */
-  atomic_uint untaken; /* errors reported because nobody took them */
-  atomic_uint leaked;  /* tasks reported at the end as leaked */
+  atomic_uint live;       /* tasks that have not ended */
+  atomic_bool over;       /* its runtime is ending: nothing is started any more */
+  atomic_uint bell;       /* changes when a task ends after that */
+  atomic_uint ended;      /* how far somebody is with ending it */
+  atomic_uint leaving;    /* tasks that are in os.exit */
+  atomic_uint untaken;    /* errors reported because nobody took them */
+  atomic_bool patient;    /* the main program waits without a deadline */
+  _Atomic double look_at; /* when it may be searched for deadlocks next */
+  atomic_uint leaked;     /* tasks reported at the end as leaked */
   void (*ending)(rl_program *p,
                  bool own); /* called when the tasks have had their moment; immutable */
   rl_waiter waiter;         /* the main program's own */

@@ -165,6 +165,11 @@ static bool at_rest(const rl_leaked *l) {
   return rl_task_ended(l->task) || rl_waiter_still(w, rl_waiter_turn(w));
 }
 
+static bool never(const void *of) {
+  (void)of;
+  return false;
+}
+
 /* Until those unwound have ended or wait again; a `<close>` that takes its time is not waited for. */
 static void await_rest(const rl_verdict *v) {
   static const struct timespec pause = {0, 200000};
@@ -197,9 +202,10 @@ static int rille_collect(lua_State *L) {
   box *b = push_box(L, S);
   find(L, S, b);
   unsigned n = rl_leak_unwind(&b->v);
-  if (S->task) rl_sched_block();
+  rl_blocked me = {.asleep = never};
+  if (S->task) rl_sched_block(&me);
   await_rest(&b->v);
-  if (S->task) rl_sched_unblock();
+  if (S->task) rl_sched_unblock(&me);
   rl_verdict_drop(&b->v);
   lua_pushinteger(L, n);
   return 1;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua/deadlock.h"
 #include "lua/library.h"
 #include "lua/report.h"
 #include "lua/runtime.h"
@@ -159,6 +160,11 @@ static void trim(void) {
 #endif
 }
 
+static double keep_house(void) {
+  trim();
+  return rl_deadlock_look();
+}
+
 static void record_init(rl_state *S, rl_task *t, rl_program *p) {
   memset(S, 0, sizeof *S);
   S->task = t;
@@ -196,7 +202,7 @@ rl_state *rl_state_of(lua_State *L) {
   record_init(S, NULL, p);
   p->binding = S;
   p->ending = rl_report_leaks;
-  rl_sched_when_idle(trim);
+  rl_sched_when_idle(keep_house);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "lua/deadlock.h"
 #include "lua/state.h"
 #include "lua/transfer.h"
 
@@ -96,6 +97,12 @@ static int conclude(lua_State *L, rl_state *S, rl_status st) {
 
 /* Raises why the wait was ended from outside. */
 static int interrupted(lua_State *L, rl_state *S, rl_status st) {
+  if (st == RL_DEADLOCK) {
+    luaL_where(L, 1);
+    rl_deadlock_push(L, S);
+    lua_concat(L, 2);
+    return lua_error(L);
+  }
   rl_assert(st == RL_ENDED || st == RL_LEAKED, "interrupted without a reason");
   S->unwound = st == RL_ENDED ? RL_UNWOUND : "leaked";
   return luaL_error(L, "%s", S->unwound);
@@ -137,7 +144,11 @@ static bool give_up(rl_wait *W) {
 static bool hook_set(void *ud) {
   rl_state *S = ud;
   lua_Hook now = lua_gethook(S->L);
-  return now && now != S->hook;
+  if (now && now != S->hook) return true;
+  unsigned turn = rl_waiter_turn(S->wait->waiter);
+  if (S->looked != turn && S->wait->deadline == INFINITY) rl_deadlock_look_first(S);
+  S->looked = turn;
+  return false;
 }
 
 static int nothing(lua_State *L) {
@@ -176,7 +187,10 @@ static void run_hook(lua_State *L, rl_state *S) {
 
 /* Blocks the main program's thread. True: woken; false: a hook ran and the wait was taken back. */
 static bool block_main(lua_State *L, rl_state *S) {
-  if (rl_waiter_block(S->wait->waiter, hook_set, S)) return true;
+  atomic_store(&S->program->patient, S->wait->deadline == INFINITY);
+  bool woken = rl_waiter_block(S->wait->waiter, hook_set, S);
+  atomic_store(&S->program->patient, false);
+  if (woken) return true;
   if (!give_up(S->wait)) return rl_waiter_block(S->wait->waiter, NULL, NULL);
   run_hook(L, S);
   return false;
