@@ -89,7 +89,7 @@ describe("the module", function()
     for _, name in ipairs {
       "go", "self", "yield", "sleep", "defer", "chan", "never", "select", "try_select",
       "select_first", "done", "background", "any", "all", "notify", "after", "tick", "timer",
-      "now", "stats", "_VERSION",
+      "now", "stats", "on_event", "_VERSION",
     } do
       assert.is_not_nil(rille[name], name)
     end
@@ -159,7 +159,7 @@ describe("the reference", function()
 
   it("names the settings of the environment", function()
     local text = page "runtime"
-    for _, name in ipairs { "RILLE_THREADS", "RILLE_LEAKS" } do
+    for _, name in ipairs { "RILLE_THREADS", "RILLE_LEAKS", "RILLE_LOG" } do
       assert.is_truthy(text:find(name, 1, true), name)
     end
   end)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log.h"
+
 static _Atomic(rl_program *) programs;
 static atomic_uint_fast64_t last_id;
 
@@ -96,6 +98,7 @@ bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
   enlist(t);
   rl_retain(&t->end.src.obj);
   atomic_fetch_add_explicit(&t->program->live, 1, memory_order_relaxed);
+  if (rl_logging()) rl_log_task(RL_LOG_STARTED, t);
   rl_sched_ready(&t->fiber);
   return true;
 }
@@ -106,6 +109,7 @@ void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
   rl_wakes ws = {NULL, NULL};
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
+  if (rl_logging()) rl_log_task(failed ? RL_LOG_FAILED : RL_LOG_FINISHED, t);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
   rl_event_fire(&t->end, &ws);
   rl_release(&t->end.src.obj);

@@ -50,6 +50,9 @@ struct rl_task {
   uint64_t id;          /* immutable, as is all to `since` */
   const char *name;     /* in `started`, or behind it */
   bool pinned, daemon;
+  bool unlogged; /* it listens to the log, and is not told of there */
+  unsigned
+      leak_told; /* the turn of the wait that the log has called a leak; by who holds the task */
   atomic_uchar state; /* an rl_task_state, as its own thread sees it */
   atomic_bool taken;  /* somebody has seen the outcome */
   double since;       /* when it was started */

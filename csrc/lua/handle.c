@@ -29,6 +29,7 @@ static rl_handle_type type_of(rl_object *o, uint8_t rights) {
   case RL_DONE: return rights & RL_MAY_FIRE ? RL_H_CANCEL : RL_H_DONE;
   case RL_CHAN:
     if (rights & RL_MAY_RESET) return RL_H_TIMER;
+    if (rights & RL_MAY_FIRE) return RL_H_STOP; /* see log */
     if (!(rights & RL_MAY_SEND)) return RL_H_RECEIVER;
     return rights & RL_MAY_RECV ? RL_H_CHAN : RL_H_SENDER;
   case RL_AFTER: return RL_H_STOP;

@@ -29,6 +29,7 @@ gave one; `collect` unwinds them as `rille.collect` does, without a report.
 #include <time.h>
 
 #include "lua/inspect.h"
+#include "lua/log.h"
 #include "lua/report.h"
 
 /* What is held while tables are made, so that nothing is lost when memory runs out. */
@@ -133,6 +134,7 @@ static void find(lua_State *L, rl_state *S, box *b) {
   lua_gc(L, LUA_GCCOLLECT);
   rl_leak_question q = {S->program, RL_MAIN_RUNS, &S->holder, true};
   if (!rl_leak_find(&q, &rl_state_inspector, &b->v)) luaL_error(L, "not enough memory");
+  rl_log_leaks(&b->v);
 }
 
 /***

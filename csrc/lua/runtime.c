@@ -8,7 +8,8 @@ The runtime.
 There is nothing to configure before first use. Settings come from the environment:
 
 - `RILLE_THREADS`: how many tasks run at once; by default one for each core,
-- `RILLE_LEAKS=fail`: the exit code is 1 when an error was never taken, unless `os.exit` gave one.
+- `RILLE_LEAKS=fail`: the exit code is 1 when an error was never taken, unless `os.exit` gave one,
+- `RILLE_LOG=tasks`: what happens to each task is written to stderr, a line for each event (see `rille.on_event`).
 
 When the main program ends, running tasks get a moment (0.2 s) to end; then
 `rille.background` fires, and every wait is unwound by an error, so that `<close>` variables and
@@ -33,6 +34,7 @@ A finalizer (`__gc`) may use Rille, but a wait in it raises `cannot wait in a fi
 #include <unistd.h>
 
 #include "core/chan.h"
+#include "core/log.h"
 #include "lua/report.h"
 
 static const double FLUSH_TIME = 0.2;
@@ -161,8 +163,18 @@ static void after_fork(void) {
   }
 }
 
+static void read_log_setting(void) {
+  const char *what = getenv("RILLE_LOG");
+  if (!what || !*what) return;
+  if (strcmp(what, "tasks") == 0)
+    rl_log_to_stderr();
+  else
+    fprintf(stderr, "rille: RILLE_LOG=%s is unknown: it can be \"tasks\"\n", what);
+}
+
 static void prepare(void) {
   fails = rl_leaks_setting() == RL_LEAKS_FAIL;
+  read_log_setting();
   home = getpid();
   pin_library();
   watch_exit();
@@ -173,6 +185,7 @@ static void prepare(void) {
 static int anchor_gc(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_program_end(S->program, true);
+  rl_log_forget(S->program);
   S->over = true;
   if (atomic_load(&S->program->leaving) > 0) await_exit();
   return 0;

@@ -416,6 +416,7 @@ int luaopen_rille_core(lua_State *L) {
   rl_open_leak(L, S);
   rl_open_time(L, S);
   rl_open_notify(L, S);
+  rl_open_log(L, S);
   rl_open_runtime(L, S);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

@@ -87,6 +87,7 @@ void rl_open_task(lua_State *L, rl_state *S);
 void rl_open_leak(lua_State *L, rl_state *S);
 void rl_open_time(lua_State *L, rl_state *S);
 void rl_open_notify(lua_State *L, rl_state *S);
+void rl_open_log(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);
 extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[], rl_done_methods[],
     rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
@@ -101,6 +102,9 @@ void rl_state_seed_random(lua_State *L);
 int rl_done_after(lua_State *L); /* done:after */
 /* "runnable", "running", "waiting", "finished" or "failed" */
 const char *rl_task_status_name(rl_task *t);
+/* Starts a task that serves the program: a daemon that the log does not tell of. Its function is at `first`, its
+   arguments above; raises as go does. */
+void rl_task_serve(lua_State *L, rl_state *S, int first, const char *name);
 
 __attribute__((visibility("default"))) int luaopen_rille_core(lua_State *L);
 

@@ -36,6 +36,7 @@ the task's last handle goes or the program ends: it is never lost.
 
 #include "core/after.h"
 #include "lua/inspect.h"
+#include "lua/log.h"
 #include "lua/state.h"
 #include "lua/transfer.h"
 
@@ -188,11 +189,18 @@ static void finish(rl_task *t, rl_state *S, int status) {
   rl_task_end(t, failed);
 }
 
+/* Tells that a task which has parked runs again; it may also be new, or have given up its turn. */
+static void log_resumed(rl_task *t, rl_state *S) {
+  if (rl_logging() && atomic_load_explicit(&t->state, memory_order_relaxed) == RL_WAITING)
+    rl_log_woken(S);
+}
+
 /* Runs the state until it yields or ends. */
 static void run(rl_fiber *f) {
   rl_task *t = rl_task_of(f);
   rl_state *S = t->binding;
   rl_assert(S, "a task that has ended was made runnable");
+  log_resumed(t, S);
   atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
   if (!S->L && !rl_state_begin(S)) {
     t->complaint = strdup("not enough memory");
@@ -215,8 +223,10 @@ static void run(rl_fiber *f) {
       return;
     }
     rl_sched_parked();
+    rl_log_wait(S, RL_LOG_WAITING);
     atomic_store_explicit(&t->state, RL_WAITING, memory_order_release);
     if (rl_waiter_park(&t->waiter)) return;
+    log_resumed(t, S);
     atomic_store_explicit(&t->state, RL_RUNNING, memory_order_release);
   }
 }
@@ -297,6 +307,12 @@ static rl_task *make_task(lua_State *L, rl_state *S, int first, const options *o
   return t;
 }
 
+static void may_start(lua_State *L, rl_state *S) {
+  rl_handle_alive(L, S);
+  if (atomic_load_explicit(&S->program->over, memory_order_acquire))
+    luaL_error(L, "cannot start a task: the program has ended");
+}
+
 /***
 Starts a task.
 Dropping the handle does not stop the task. The default for its name is the place that started it.
@@ -321,15 +337,23 @@ static int rille_go(lua_State *L) {
   rl_state *S = rl_self(L);
   options o = {NULL, 0, false, false};
   int first = lua_istable(L, 1) ? 2 : 1;
-  rl_handle_alive(L, S);
-  if (atomic_load_explicit(&S->program->over, memory_order_acquire))
-    return luaL_error(L, "cannot start a task: the program has ended");
+  may_start(L, S);
   if (first == 2) take_options(L, &o);
   check_function(L, first);
   rl_task *t = make_task(L, S, first, &o);
   bool ok = rl_task_start(t, run);
   rl_release(&t->end.src.obj);
   return ok ? 1 : luaL_error(L, "cannot start a thread");
+}
+
+void rl_task_serve(lua_State *L, rl_state *S, int first, const char *name) {
+  options o = {.name = name, .daemon = true};
+  may_start(L, S);
+  rl_task *t = make_task(L, S, first, &o);
+  t->unlogged = true;
+  bool ok = rl_task_start(t, run);
+  rl_release(&t->end.src.obj);
+  if (!ok) luaL_error(L, "cannot start a thread");
 }
 
 /***
@@ -367,8 +391,9 @@ int rl_done_after(lua_State *L) {
 }
 
 static int stop_call(lua_State *L) {
-  rl_after *a = rl_after_of(rl_handle_check(L, NULL, 1, RL_H_STOP));
-  lua_pushboolean(L, rl_after_stop(a));
+  rl_object *o = rl_handle_check(L, NULL, 1, RL_H_STOP);
+  bool listens = o->kind == RL_CHAN; /* to events: see log */
+  lua_pushboolean(L, listens ? rl_log_stop((rl_chan *)o) : rl_after_stop(rl_after_of(o)));
   return 1;
 }
 

@@ -56,8 +56,6 @@ enum { /* inline contents */
        IN_STRING /* of `len` bytes */
 };
 
-enum { ENCODED = 0, ONE_STRING = 1 }; /* `len` of a message with a blob */
-
 enum { IDLE_ROOM = 1 << 20 }; /* an idle encoder keeps no larger buffer */
 enum { CHARGE = 64 << 10 };   /* bytes of messages that the collector is told of at once */
 

@@ -38,6 +38,20 @@ void rl_encode_results(lua_State *L, rl_state *S, int first, int n, rl_msg *out)
    paths start with "upvalue 'name'" for the function's upvalues, "argument 2" for the arguments. */
 void rl_encode_call(lua_State *L, rl_state *S, int first, int n, rl_msg *out);
 
+/* A field of a table that C makes; `key` and strings are borrowed, integers small. */
+typedef struct rl_field {
+  const char *key;
+  enum { RL_FIELD_STRING, RL_FIELD_INTEGER, RL_FIELD_NUMBER } type;
+  union {
+    const char *s;
+    uint64_t i;
+    double n;
+  } u;
+} rl_field;
+
+/* Encodes a table with `n` such fields, without a Lua state. False: out of memory. */
+bool rl_encode_record(const rl_field *f, unsigned n, rl_msg *out);
+
 /* Pushes what `m` holds and returns how many values that is; `m` stays as it is. May raise (out of
    memory, a `require` or a rebuilding function that fails). */
 int rl_decode(lua_State *L, rl_state *S, const rl_msg *m);

@@ -37,6 +37,8 @@ enum {
   KEEP = 0x80      /* referred to later */
 };
 
+enum { ENCODED = 0, ONE_STRING = 1 }; /* `len` of a message with a blob */
+
 /* How deep bodies nest before they are put off, and how deep rebuilt objects may lie in each other's
    arguments, which cannot be put off. */
 enum { DEEP = 50, TOO_DEEP = 100 };

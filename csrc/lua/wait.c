@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "lua/deadlock.h"
+#include "lua/log.h"
 #include "lua/state.h"
 #include "lua/transfer.h"
 
@@ -104,6 +105,7 @@ static int interrupted(lua_State *L, rl_state *S, rl_status st) {
     return lua_error(L);
   }
   rl_assert(st == RL_ENDED || st == RL_LEAKED, "interrupted without a reason");
+  rl_log_wait(S, st == RL_LEAKED ? RL_LOG_COLLECTED : RL_LOG_INTERRUPTED);
   S->unwound = st == RL_ENDED ? RL_UNWOUND : "leaked";
   return luaL_error(L, "%s", S->unwound);
 }
@@ -197,12 +199,14 @@ static bool block_main(lua_State *L, rl_state *S) {
 }
 
 static void block_task(rl_state *S) {
+  rl_log_wait(S, RL_LOG_WAITING);
   atomic_store_explicit(&S->task->state, RL_WAITING, memory_order_release);
   rl_blocked b = {.asleep = rl_waiter_asleep, .of = S->wait->waiter};
   rl_sched_block(&b);
   rl_waiter_block(S->wait->waiter, NULL, NULL);
   rl_sched_unblock(&b);
   atomic_store_explicit(&S->task->state, RL_RUNNING, memory_order_release);
+  rl_log_woken(S);
 }
 
 void rl_may_wait(lua_State *L, rl_state *S) {

@@ -35,7 +35,7 @@ typedef struct rl_wait {
   unsigned timeout; /* select's: the case that stands for the deadline */
   const char *op;   /* what it is called in reports */
   lua_State *L;     /* the coroutine that waits */
-  double since;     /* about when it began to */
+  double since;     /* about when it began to; to the point once it was told to the log */
   rl_finish finish;
 } rl_wait;
 
