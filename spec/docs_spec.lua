@@ -8,7 +8,8 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 local rille = require "rille"
 
 local FOLDER = "docs/reference/"
-local PAGES = { "tasks", "channels", "select", "done", "time", "runtime", "transfer" }
+local PAGES = { "tasks", "channels", "select", "done", "time", "log", "runtime",
+  "transfer" }
 
 local function page(name)
   local file = assert.is_truthy(io.open(FOLDER .. name .. ".md"))

@@ -2,6 +2,30 @@
 ** log: on_event, whose handlers are tasks that receive events from a channel; and the events that the
 ** binding tells, as it knows where a task waits.
 */
+/***
+The log.
+What happens to the tasks of a program can be followed as it happens. With `RILLE_LOG=tasks` in the environment each event is
+written to stderr, as a line that goes out in one piece:
+
+`rille: 12.345678 task 7 "name" waiting: recv jobs at file:line`
+
+`rille.on_event` calls a function with each event, as a table:
+
+- `event`: `"started"`; `"waiting"`, when it begins a wait that does not end at once, and `"woken"`, when it goes
+on after one; `"finished"` or `"failed"`; `"interrupted"`, when an error is raised in it from outside; `"leaked"`, when it
+is found that nothing can wake it any more, and `"collected"`, when it is unwound for that,
+- `id`, `name`: of the task,
+- `at`: "file:line", of its start for `started`, `finished` and `failed`, else of the wait,
+- `time`: on the clock `rille.now()`; events come in the order of their times,
+- `duration`: in seconds, how long it lived for `finished` and `failed`, how long it has waited for the others; `nil` for
+`started` and `waiting`, and when the wait began before anybody listened,
+- `op`, `on`: of a wait, what it does (`recv`, `send`, `select`, `join`, `wait` or `sleep`) and the name of what
+it waits on, if that has one,
+- `dropped`: how many events were lost right before this one; `nil` if none was.
+
+The main program is no task: nothing is told of it. Nothing is made of an event that nobody asked for.
+@module log
+*/
 #include "lua/log.h"
 
 #include "lua/inspect.h"
@@ -114,41 +138,26 @@ bool rl_log_stop(rl_chan *c) {
 }
 
 /***
-Calls a function for each thing that happens to a task of the program, from now on.
-What it is called with is a table:
+Calls a function for each event, from now on.
+It crosses to a task of its own, as with `rille.go`: its upvalues are copies, and to tell what it has seen it
+sends to a channel. It gets the events in order, from a buffer of 4,096. When that is full, events are dropped, so
+nothing that runs ever waits for it. There may be several such functions; their own tasks are not reported, but
+those they start are.
 
-- `event`: `"started"`; `"waiting"`, when it begins a wait that does not end at once, and `"woken"`, when it runs
-on after one; `"finished"` or `"failed"`; `"interrupted"`, when an error is raised in it from outside; `"leaked"`, when
-nothing can wake it any more, and `"collected"`, when it is unwound for that,
-- `id`, `name`: whose,
-- `at`: "file:line", where it was started for `started`, `finished` and `failed`, and else where it waits,
-- `time`: when, on the clock `rille.now()`,
-- `duration`: seconds, how long it lived for `finished` and `failed`, and else how long it has waited; `nil`
-if that is not known, as it began to wait before anybody listened,
-- `op`, `on`: of a wait, what it does (`recv`, `send`, `select`, `join`, `wait` or `sleep`) and the name of what
-it waits on, if that has one,
-- `dropped`: how many events were dropped right before this one; `nil` if none.
-
-The function crosses to a task of its own, as with `rille.go`: its upvalues are copies, and to tell what it has seen it
-sends to a channel. It gets the events in the order of their times, from a buffer of 4,096; when that is full,
-events are dropped, so nothing that runs ever waits for it. Its own task, and those of other such functions, are not
-reported, but the tasks it starts are. An error in it ends it, and is reported as any that nobody takes.
-At the end of the program it gets what lies in the buffer, within the moment that running tasks have.
-
-With `RILLE_LOG=tasks` in the environment the same events are written to stderr, a line for each. Off, it
-costs nothing.
+An error in the function ends it, and is reported like any that nobody takes. At the end of the program
+it gets what lies in the buffer, within the moment that running tasks have.
 @function rille.on_event
 @tparam function fn called with each event; it may wait
-@treturn stop a callable: `stop()` ends it, when it has got what happened before, and says whether it was the first to do
-so; like a channel it crosses to other tasks
+@treturn stop a callable: `stop()` ends it once it has got what happened before, and says whether it had not been ended
+yet; it crosses to other tasks
 @raise on what is no function; `cannot send ...` with the path of an upvalue that cannot cross; when no thread can
 be made; when the program has ended
 @usage
 local waits = rille.chan(100)
 local stop = rille.on_event(function(event)
-  if event.event == "waiting" then waits:send(event.at .. ": " .. event.op) end
+  if event.event == "waiting" then waits:send(event.op .. " at " .. event.at) end
 end)
-rille.go(function() rille.sleep(0.01) end):join()
+rille.go(rille.sleep, 0.01):join()
 print(waits:recv())
 stop()
 */

@@ -9,7 +9,7 @@ There is nothing to configure before first use. Settings come from the environme
 
 - `RILLE_THREADS`: how many tasks run at once; by default one for each core,
 - `RILLE_LEAKS=fail`: the exit code is 1 when an error was never taken, unless `os.exit` gave one,
-- `RILLE_LOG=tasks`: what happens to each task is written to stderr, a line for each event (see `rille.on_event`).
+- `RILLE_LOG=tasks`: what happens to each task is written to stderr, see [the log](log.md).
 
 When the main program ends, running tasks get a moment (0.2 s) to end; then
 `rille.background` fires, and every wait is unwound by an error, so that `<close>` variables and
