@@ -365,12 +365,16 @@ describe("an error in a function that gets events", function()
   it("ends it, and is reported", function()
     local result = helper.run [[
       local rille = require "rille"
-      local seen = rille.chan(100)
-      rille.on_event(function(event) seen:send(event.event) error "went wrong" end)
+      local seen, gone = rille.chan(100), rille.chan()
+      rille.on_event(function(event)
+        local _ <close> = gone
+        seen:send(event.event)
+        error "went wrong"
+      end)
       local other = rille.chan(100)
       local stop = rille.on_event(function(event) other:send(event.event) end)
       for _ = 1, 3 do rille.go(function() end):join() end
-      while rille.stats().tasks.failed == 0 do rille.yield() end
+      gone:recv()
       rille.go(function() end):join()
       for _ = 1, 8 do assert(other:recv(5)) end
       print(#seen, stop())
