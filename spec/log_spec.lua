@@ -113,8 +113,7 @@ describe("rille.on_event", function()
     stop()
     local file, line = first:match "^(.*):(%d+)$"
     assert.equal("send full", waits[1].op .. " " .. waits[1].on)
-    assert.equal("select", waits[2].op)
-    assert.is_nil(waits[2].on)
+    assert.equal("select full, end", waits[2].op .. " " .. waits[2].on)
     local function place(offset) return ("%s:%d"):format(file, line + offset) end
     assert.equal(place(0), waits[1].at)
     assert.equal(place(1), waits[2].at)
@@ -180,7 +179,7 @@ describe("rille.on_event", function()
     stop()
   end)
 
-  it("does not know how long one has waited who waited before", function()
+  it("tells of a task that waited before", function()
     local ch = rille.chan()
     local task = until_waiting(rille.go(function() ch:recv() end))
     local events, stop = listen()
@@ -188,30 +187,41 @@ describe("rille.on_event", function()
     local list = history(events, task:id())
     stop()
     assert.equal("woken finished", names(list))
-    assert.is_nil(list[1].duration)
+    assert.is_true(list[1].duration >= 0)
     assert.is_true(list[2].duration > 0)
   end)
 
-  it("does not take an earlier wait's beginning for this one's", function()
-    local ch, ready = rille.chan(), rille.chan()
+  it("tells of a leak once, and that it was collected", function()
     local events, stop = listen()
-    local task = rille.go(function()
-      ch:recv()
-      ready:recv()
-      ch:recv()
-    end)
-    until_waiting(task)
-    ch:send(1)
-    next_event(events, "woken")
+    local started = here(1)
+    rille.go({ name = "forgotten" }, function() rille.chan(0, "answers"):recv() end)
+    next_event(events, "waiting")
+    local function is_forgotten(list)
+      for _, task in ipairs(list) do
+        if task.name == "forgotten" then return true end
+      end
+    end
+    while not is_forgotten(rille.leaks()) do rille.yield() end
+    assert.is_true(is_forgotten(rille.leaks()))
+    assert.equal(1, rille.collect())
+    local leaked = assert(events:recv(BOUND))
+    local collected = assert(events:recv(BOUND))
+    local failed = assert(events:recv(BOUND))
     stop()
-    ready:send(1)
-    until_waiting(task)
-    events, stop = listen()
-    ch:send(1)
-    local list = history(events, task:id())
+    assert.equal("leaked collected failed", names { leaked, collected, failed })
+    for _, event in ipairs { leaked, collected } do
+      assert.equal("forgotten", event.name)
+      assert.equal("recv answers", event.op .. " " .. event.on)
+      assert.equal(started, event.at)
+      assert.is_true(event.duration >= 0)
+    end
+  end)
+
+  it("is no leak itself", function()
+    local _, stop = listen()
+    rille.go(function() end):join()
+    for _ = 1, 3 do assert.same({}, rille.leaks()) end
     stop()
-    assert.equal("woken", list[1].event)
-    assert.is_nil(list[1].duration)
   end)
 
   it("tells nothing once it was stopped, and stops once", function()
@@ -464,6 +474,25 @@ describe("RILLE_LOG", function()
     }
     for i, pattern in ipairs(patterns) do assert.matches(pattern, lines[i]) end
     assert.equal(#patterns, #lines)
+  end)
+
+  it("tells of those that leaked when the program ends, but not of daemons", function()
+    local result = helper.run([[
+      local rille = require "rille"
+      local ch = rille.chan(0, "jobs")
+      local function wait() ch:recv() end
+      local forgotten, daemon = rille.go(wait), rille.go({ daemon = true }, wait)
+      for _, task in ipairs { forgotten, daemon } do
+        while task:status() ~= "waiting" do rille.yield() end
+      end
+      print(forgotten:id())
+    ]], { env = { RILLE_LOG = "tasks" } })
+    local id = tonumber(result.out)
+    local leaks = {}
+    for who in result.err:gmatch "rille: [%d.]+ task (%d+) \"[^\n]-\" leaked after" do
+      leaks[#leaks + 1] = tonumber(who)
+    end
+    assert.same({ id }, leaks)
   end)
 
   it("writes whole lines when many tasks run", function()

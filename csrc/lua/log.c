@@ -17,10 +17,9 @@ is found that nothing can wake it any more, and `"collected"`, when it is unwoun
 - `id`, `name`: of the task,
 - `at`: "file:line", of its start for `started`, `finished` and `failed`, else of the wait,
 - `time`: on the clock `rille.now()`; events come in the order of their times,
-- `duration`: in seconds, how long it lived for `finished` and `failed`, how long it has waited for the others; `nil` for
-`started` and `waiting`, and when the wait began before anybody listened,
-- `op`, `on`: of a wait, what it does (`recv`, `send`, `select`, `join`, `wait` or `sleep`) and the name of what
-it waits on, if that has one,
+- `duration`: in seconds, how long it lived for `finished` and `failed`, how long it has waited for the others (about, if the
+wait began before anybody listened); `nil` for `started` and `waiting`,
+- `op`, `on`: of a wait, as in [`rille.tasks()`](leaks.md),
 - `dropped`: how many events were lost right before this one; `nil` if none was.
 
 The main program is no task: nothing is told of it. Nothing is made of an event that nobody asked for.
@@ -79,11 +78,13 @@ static bool see_leak(const rl_leaked *l, rl_sight *s) {
   return news;
 }
 
-void rl_log_leaks_slow(const rl_verdict *v) {
+void rl_log_leaks_slow(const rl_verdict *v, bool daemons) {
   rl_sight s;
   rl_log_event e;
-  for (unsigned i = v->n; i-- > 0;)
-    if (see_leak(&v->leaked[i], &s)) tell(RL_LOG_LEAKED, v->leaked[i].task, &s, &e);
+  for (unsigned i = v->n; i-- > 0;) {
+    const rl_leaked *l = &v->leaked[i];
+    if ((daemons || !l->task->daemon) && see_leak(l, &s)) tell(RL_LOG_LEAKED, l->task, &s, &e);
+  }
 }
 
 /* Listening */

@@ -11,7 +11,7 @@
 
 void rl_log_wait_slow(rl_state *S, rl_log_kind kind) RL_SLOW;
 void rl_log_woken_slow(rl_state *S) RL_SLOW;
-void rl_log_leaks_slow(const rl_verdict *v) RL_SLOW;
+void rl_log_leaks_slow(const rl_verdict *v, bool daemons) RL_SLOW;
 void rl_log_here_slow(lua_State *L, rl_state *S, rl_log_kind kind) RL_SLOW;
 
 /* Tells something of the wait that the state's task is in, or has just left: by the task's own thread, before it
@@ -25,9 +25,9 @@ static inline void rl_log_woken(rl_state *S) {
   if (rl_logging()) rl_log_woken_slow(S);
 }
 
-/* Tells of those that leak, each once for its wait. */
-static inline void rl_log_leaks(const rl_verdict *v) {
-  if (rl_logging()) rl_log_leaks_slow(v);
+/* Tells of those that leak, each once for its wait; of daemons, too, if `daemons`. */
+static inline void rl_log_leaks(const rl_verdict *v, bool daemons) {
+  if (rl_logging()) rl_log_leaks_slow(v, daemons);
 }
 
 /* Tells what happens to a task that does not wait, in L, which it runs. */

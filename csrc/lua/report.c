@@ -59,7 +59,7 @@ void rl_report_leaks(rl_program *p, bool own) {
   rl_leak_question q = {p, RL_MAIN_ENDS, own ? &S->holder : NULL, false};
   rl_verdict v;
   if (mode == RL_LEAKS_IGNORE || !rl_leak_find(&q, &rl_state_inspector, &v)) return;
-  rl_log_leaks(&v);
+  rl_log_leaks(&v, false);
   if (mode == RL_LEAKS_COLLECT)
     rl_leak_unwind(&v);
   else
