@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "lua/inspect.h"
+#include "lua/log.h"
 #include "lua/report.h"
 
 static const double SHARE = 1000;
@@ -28,7 +29,10 @@ static void look(rl_program *p, rl_main_role role) {
   double start = rl_now();
   if (!rl_leak_find(&q, &rl_state_inspector, &v)) return;
   if (v.deadlock) end_wait(p, v.main_turn);
-  if (role == RL_MAIN_RUNS) rl_leak_unwind(&v);
+  if (role == RL_MAIN_RUNS) {
+    rl_log_leaks(&v, true);
+    rl_leak_unwind(&v);
+  }
   rl_verdict_drop(&v);
   double now = rl_now();
   atomic_store_explicit(&p->look_at, now + (now - start) * SHARE, memory_order_relaxed);
