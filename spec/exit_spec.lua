@@ -401,7 +401,7 @@ describe("Ctrl-C #exec", function()
     await = "rille.go(function() rille.sleep(60) end):await()",
     sleep = "rille.sleep(60)",
     select = "rille.select(rille.never, rille.chan(), 60)",
-    ["done:wait"] = "(rille.done(60)):wait()",
+    ["done:wait"] = "rille.done(60):wait()",
     ["recv in a coroutine"] = "coroutine.wrap(function() open:recv() end)()",
     ["recv in sort"] = "table.sort({ 3, 2, 1 }, function() open:recv() end)",
   }
@@ -476,12 +476,11 @@ describe("Ctrl-C #exec", function()
   end)
 
   it("is told from a hook of the program's own", function()
-    local result = ended(0, proc.run([[
-      local ch = rille.chan()
+    local result = ended(0, proc.run(open .. [[
       debug.sethook(function() end, "", 1000)
-      for _ = 1, 3 do ch:recv(0.002) end
+      for _ = 1, 3 do open:recv(0.002) end
       ready()
-      print(pcall(ch.recv, ch))
+      print(pcall(open.recv, open))
     ]], { kill = "INT" }))
     assert.equal("false\tinterrupted!\n", result.out)
   end)

@@ -518,7 +518,7 @@ static uint8_t held_elsewhere(const node *n) {
 }
 
 static void mark_roots(scan *s) {
-  atomic_thread_fence(memory_order_seq_cst); /* all was read before the counts are */
+  rl_fence(); /* all was read before the counts are */
   for (uint32_t i = 0; i < s->nodes.n; i++) {
     node *n = node_at(s, i);
     give(s, i, held_elsewhere(n) | (by_itself(n) ? WAKE : 0));
@@ -563,7 +563,7 @@ static void doubt_node(scan *s, uint32_t i) {
 }
 
 static void doubt(scan *s) {
-  atomic_thread_fence(memory_order_seq_cst); /* the counts were read before this */
+  rl_fence(); /* the counts were read before this */
   for (uint32_t i = 0; i < s->holders.n; i++) doubt_holder(s, i);
   for (uint32_t i = 0; i < s->nodes.n; i++) doubt_node(s, i);
 }

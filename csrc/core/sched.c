@@ -395,7 +395,7 @@ void rl_sched_on_quiet(void (*f)(void)) {
 
 /* A fence between what the caller has stored and this look: see docs/internals.md. */
 static void stopped(void) {
-  atomic_thread_fence(memory_order_seq_cst);
+  rl_fence();
   void (*f)(void) = atomic_load_explicit(&S.on_quiet, memory_order_acquire);
   if (f) f();
 }

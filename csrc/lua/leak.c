@@ -213,8 +213,64 @@ static int rille_collect(lua_State *L) {
   return 1;
 }
 
+/* Tells each leak once: a task that catches `leaked` and waits again may leak again. */
+static const char watch[] = "local fn, every, stop = ...\n"
+                            "local rille = require 'rille'\n"
+                            "local told = {}\n"
+                            "while true do\n"
+                            "  local _, why = stop:recv(every)\n"
+                            "  if why ~= 'deadline exceeded' then return end\n"
+                            "  local news, seen = {}, {}\n"
+                            "  for _, leak in ipairs(rille.leaks()) do\n"
+                            "    local key = leak.id .. ' ' .. leak.waiting.at\n"
+                            "    if not told[key] then table.insert(news, leak) end\n"
+                            "    seen[key] = true\n"
+                            "  end\n"
+                            "  told = seen\n"
+                            "  if #news > 0 then fn(news) end\n"
+                            "end";
+
+/***
+Looks for leaks from time to time, and calls a function with those that are new.
+It crosses to a task of its own, as with `rille.go`: its upvalues are copies. An error in the function ends it, and is
+reported like any that nobody takes.
+@function rille.on_leak
+@tparam function fn called with a list of tables, as `rille.leaks` gives; it may call `rille.collect`
+@tparam[opt=1] number every seconds between two looks, above 0
+@treturn stop a callable: `stop()` ends it, and says whether it had not been ended yet
+@raise on what is no function, or no number above 0; `cannot send ...` with the path of an upvalue that cannot cross
+@usage
+local stop = rille.on_leak(function(leaks)
+  for _, leak in ipairs(leaks) do io.stderr:write(leak.name, " leaked at ", leak.waiting.at, "\n") end
+end, 0.1)
+stop()
+*/
+static int rille_on_leak(lua_State *L) {
+  rl_state *S = rl_self(L);
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  if (!lua_isnoneornil(L, 2)) luaL_checktype(L, 2, LUA_TNUMBER);
+  lua_Number every = luaL_optnumber(L, 2, 1);
+  luaL_argcheck(L, every > 0, 2, "a number of seconds above 0 expected");
+  rl_handle_alive(L, S);
+  rl_handle *h = rl_handle_new(L, RL_H_CHAN);
+  rl_chan *c = rl_chan_make(0, "on_leak");
+  if (!c) return luaL_error(L, "not enough memory");
+  rl_handle_fill(L, S, h, &c->src.obj, RL_MAY_RECV | RL_MAY_SEND);
+  int stop = lua_gettop(L);
+  if (luaL_loadbuffer(L, watch, sizeof watch - 1, "=rille.on_leak") != LUA_OK) lua_error(L);
+  lua_pushvalue(L, 1);
+  lua_pushnumber(L, every);
+  rl_handle_push(L, S, &c->src.obj, RL_MAY_RECV);
+  rl_task_serve(L, S, stop + 1, "rille.on_leak");
+  rl_handle_push(L, S, &c->src.obj, RL_MAY_FIRE);
+  return 1;
+}
+
 void rl_open_leak(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {
-      {"tasks", rille_tasks}, {"leaks", rille_leaks}, {"collect", rille_collect}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"tasks", rille_tasks},
+                                       {"leaks", rille_leaks},
+                                       {"collect", rille_collect},
+                                       {"on_leak", rille_on_leak},
+                                       {NULL, NULL}};
   rl_setfuncs(L, S, functions);
 }
