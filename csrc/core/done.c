@@ -151,7 +151,7 @@ bool rl_done_start(rl_done *d, double own) {
   if (d->timed) d->deadline = own;
   d->inputs->start(d);
   if (!d->timed || rl_done_fired(d)) return true;
-  if (own <= rl_now()) return rl_done_poll(d), true;
+  if (own <= rl_time()) return rl_done_poll(d), true;
   bool ok = rl_timer_set(&d->timer, own);
   if (rl_done_fired(d)) rl_timer_unset(&d->timer); /* meanwhile, by an input */
   return ok;
@@ -188,7 +188,7 @@ static void fire_late(rl_done *d) {
 bool rl_done_poll(rl_done *d) {
   if (rl_done_fired(d)) return true;
   if (d->deadline == INFINITY) return false;
-  if (rl_now() < d->deadline) return false;
+  if (rl_time() < d->deadline) return false;
   fire_late(d);
   await_fired(d); /* where another thread fires on the path, it comes to `d` in a moment */
   return true;

@@ -78,7 +78,7 @@ static inline void rl_spin_hint(void) {
 bool rl_futex_wait(atomic_uint *word, unsigned expected, double deadline);
 void rl_futex_wake(atomic_uint *word, int how_many);
 
-/* Seconds on the monotonic clock. */
+/* Seconds on the monotonic clock, for what the runtime does itself. What a program sees follows rl_time. */
 double rl_now(void);
 
 /* A number below `n`, from this thread's own generator. */

@@ -23,7 +23,7 @@ static bool claim(rl_timer *t) {
 }
 
 static void deliver(rl_ticker *t, rl_wakes *ws) {
-  double now = rl_now();
+  double now = rl_time();
   rl_msg m = t->form;
   m.u.n = now;
   rl_chan_put(&t->chan, &m, ws); /* full or closed: dropped, it holds nothing */
@@ -57,7 +57,7 @@ rl_ticker *rl_ticker_make(double wait, double period, const rl_msg *form) {
   t->period = period;
   t->form = *form;
   rl_timer_init(&t->timer, claim, due);
-  if (wait == INFINITY || rl_timer_set(&t->timer, rl_now() + wait)) return t;
+  if (wait == INFINITY || rl_timer_set(&t->timer, rl_time() + wait)) return t;
   rl_release(&t->chan.src.obj);
   return NULL;
 }
@@ -99,7 +99,7 @@ bool rl_ticker_reset(rl_ticker *t, double wait, bool *ok) {
   rl_lock_take(&t->chan.src.lock);
   bool was = halt(t);
   if (t->period > 0) t->period = wait;
-  *ok = wait == INFINITY || rl_timer_set(&t->timer, rl_now() + wait);
+  *ok = wait == INFINITY || rl_timer_set(&t->timer, rl_time() + wait);
   rl_lock_leave(&t->chan.src.lock);
   return was;
 }

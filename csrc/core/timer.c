@@ -1,5 +1,6 @@
 /*
-** timer: a 4-ary heap under one lock, and the thread that serves it.
+** timer: a 4-ary heap under one lock, the thread that serves it, and the virtual clock: that thread is the
+** one that looks whether everything is quiet, and lets the clock jump.
 */
 #include "core/timer.h"
 
@@ -20,12 +21,21 @@ static struct {
   atomic_uint bell; /* changes when the thread is to look again */
   atomic_bool rung;
   _Atomic(void (*)(void)) on_ring;
+  rl_waiter *runner; /* whose the virtual clock is; NULL: the clock is real */
+  rl_blocked also;
+  _Atomic(double) virtual_now; /* written under the lock */
 } T;
+
+atomic_bool rl_time_stands;
+
+double rl_time_virtual(void) {
+  return atomic_load_explicit(&T.virtual_now, memory_order_acquire);
+}
 
 void rl_timer_init(rl_timer *t, bool (*claim)(rl_timer *), void (*due)(rl_timer *, rl_wakes *)) {
   t->when = INFINITY;
   t->place = 0;
-  t->claimed = false;
+  t->claimed = t->imagined = false;
   t->claim = claim;
   t->due = due;
 }
@@ -86,10 +96,13 @@ static void look_again(void) {
   rl_futex_wake(&T.bell, 1);
 }
 
-/* The next that is due and could be claimed, taken from the heap. */
-static rl_timer *pop_due(double now) {
+/* The next that is due and could be claimed, taken from the heap. From before it is taken until its waiters were
+   woken, this thread counts as one at work. */
+static rl_timer *pop_due(double now, bool *working) {
   while (T.count > 0 && T.heap[0]->when <= now) {
     rl_timer *t = T.heap[0];
+    if (!*working) rl_sched_enter();
+    *working = true;
     heap_remove(t);
     t->claimed = true;
     if (t->claim(t)) return t;
@@ -98,17 +111,54 @@ static rl_timer *pop_due(double now) {
   return NULL;
 }
 
+/* Under the lock: timers armed for earlier than this have to wake the thread. On a virtual clock these are
+   those that are due at once; it comes to the others when it is quiet. */
+static double next_look(void) {
+  if (T.runner) return nextafter(rl_time_virtual(), (double)INFINITY);
+  return T.count > 0 ? T.heap[0]->when : (double)INFINITY;
+}
+
 static void serve(void) {
+  bool working = false;
   for (;;) {
     rl_lock_take(&T.lock);
-    rl_timer *t = pop_due(rl_now());
-    if (!t) T.sleeps_until = T.count > 0 ? T.heap[0]->when : INFINITY;
+    rl_timer *t = pop_due(rl_time(), &working);
+    if (!t) T.sleeps_until = next_look();
     rl_lock_leave(&T.lock);
-    if (!t) return;
+    if (!t) break;
     rl_wakes ws = {NULL, NULL};
     t->due(t, &ws);
     rl_wake_all(&ws);
   }
+  if (working) rl_sched_leave();
+}
+
+/* Under the lock, with everything quiet and nothing due: to the earliest timer, or to the end. The runner
+   sleeps, as all do, so that its wait can be claimed. */
+static bool advance(rl_wakes *ws) {
+  if (T.count > 0) {
+    atomic_store_explicit(&T.virtual_now, T.heap[0]->when, memory_order_release);
+    return true;
+  }
+  if (!rl_waiter_interrupt(T.runner, RL_DEADLOCK)) return false;
+  rl_wakes_add(ws, T.runner);
+  rl_sched_enter();
+  return true;
+}
+
+/* Lets the virtual clock jump if it is time; true: there may be something to serve. The lock is held
+   throughout, so that the clock is not taken away in between. */
+static bool jump(void) {
+  if (!atomic_load_explicit(&rl_time_stands, memory_order_acquire)) return false;
+  rl_wakes ws = {NULL, NULL};
+  rl_lock_take(&T.lock);
+  bool due = T.count > 0 && T.heap[0]->when <= rl_time();
+  bool jumped = due || (T.runner && rl_sched_quiet(&T.also) && advance(&ws));
+  rl_lock_leave(&T.lock);
+  if (!ws.first) return jumped;
+  rl_wake_all(&ws);
+  rl_sched_leave();
+  return true;
 }
 
 static void *timer_main(void *arg) {
@@ -119,9 +169,10 @@ static void *timer_main(void *arg) {
       void (*ring)(void) = atomic_load_explicit(&T.on_ring, memory_order_acquire);
       ring();
     }
-    serve();
+    do serve();
+    while (jump());
     rl_lock_take(&T.lock);
-    double until = T.sleeps_until;
+    double until = T.runner ? (double)INFINITY : T.sleeps_until;
     rl_lock_leave(&T.lock);
     rl_futex_wait(&T.bell, bell, until);
     rl_lock_take(&T.lock);
@@ -148,6 +199,7 @@ bool rl_timer_set(rl_timer *t, double when) {
     if (t->place) heap_remove(t);
     t->when = when;
     t->claimed = false;
+    t->imagined = T.runner != NULL;
     T.count++;
     sift_up(t, T.count - 1);
     wake = when < T.sleeps_until;
@@ -180,6 +232,51 @@ bool rl_timer_commit(rl_timer *t) {
   t->claimed = false;
   rl_lock_leave(&T.lock);
   return ok;
+}
+
+/* Later than rl_now by less than a microsecond: a multiple of 2^-20 s, so that sums of it and of whole seconds,
+   halves and quarters are exact. */
+static double starting_time(void) {
+  return ldexp(ceil(ldexp(rl_now(), 20)), -20);
+}
+
+rl_time_status rl_time_take(rl_waiter *runner, rl_waiter *also) {
+  rl_time_status st = RL_TIME_OK;
+  rl_lock_take(&T.lock);
+  if (T.runner)
+    st = RL_TIME_TAKEN;
+  else if (!ensure_thread())
+    st = RL_TIME_NO_THREAD;
+  if (st == RL_TIME_OK) {
+    T.runner = runner;
+    T.also = (rl_blocked){.asleep = rl_waiter_asleep, .of = also};
+    atomic_store_explicit(&T.virtual_now, starting_time(), memory_order_release);
+    atomic_store_explicit(&rl_time_stands, true, memory_order_seq_cst);
+    rl_sched_on_quiet(look_again);
+  }
+  rl_lock_leave(&T.lock);
+  if (st == RL_TIME_OK) look_again();
+  return st;
+}
+
+/* Under the lock: what was armed on the virtual clock is due as much later, or earlier. */
+static void to_real_time(double by) {
+  for (uint32_t i = 0; i < T.count; i++) {
+    if (T.heap[i]->imagined) T.heap[i]->when += by;
+    T.heap[i]->imagined = false;
+  }
+  for (uint32_t i = T.count; i-- > 0;) sift_down(T.heap[i], i);
+}
+
+void rl_time_release(void) {
+  rl_lock_take(&T.lock);
+  rl_sched_on_quiet(NULL);
+  to_real_time(rl_now() - rl_time_virtual());
+  T.runner = NULL;
+  T.sleeps_until = -INFINITY;
+  atomic_store_explicit(&rl_time_stands, false, memory_order_seq_cst);
+  rl_lock_leave(&T.lock);
+  look_again();
 }
 
 bool rl_timer_on_ring(void (*bell)(void)) {

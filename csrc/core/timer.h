@@ -5,6 +5,10 @@
 ** When one is due, `claim` runs under the heap's lock (it must take no other: a compare-and-swap
 ** or a count), and, if it says yes, `due` runs with nothing locked. So a structure that has
 ** disarmed its timer knows that neither will run later unless it was claimed.
+**
+** Here is also the clock that timers follow, and all that a program sees of the time. It is the monotonic
+** clock, unless it was made virtual: then it stands still while anything runs, and when everything is quiet it
+** jumps to the earliest timer.
 */
 #ifndef RL_TIMER_H
 #define RL_TIMER_H
@@ -16,12 +20,13 @@ struct rl_timer {
   double when;    /* the heap's lock */
   uint32_t place; /* its index in the heap + 1, 0: not armed; the heap's lock */
   bool claimed;   /* due, and neither disarmed nor committed since; the heap's lock */
+  bool imagined;  /* armed while the clock was virtual; the heap's lock */
   bool (*claim)(rl_timer *t);
   void (*due)(rl_timer *t, rl_wakes *ws);
 };
 
 void rl_timer_init(rl_timer *t, bool (*claim)(rl_timer *), void (*due)(rl_timer *, rl_wakes *));
-/* Arms for `when` on rl_now's clock; one that is armed moves. False: no memory or no thread. */
+/* Arms for `when` on rl_time's clock; one that is armed moves. False: no memory or no thread. */
 bool rl_timer_set(rl_timer *t, double when);
 /* Disarms. True when it would have fired and now will not: it was armed, or claimed and not yet
    committed. */
@@ -30,6 +35,23 @@ bool rl_timer_unset(rl_timer *t);
 bool rl_timer_armed(rl_timer *t);
 /* Asked by a `due` under its own lock: false when it was disarmed or armed anew meanwhile. */
 bool rl_timer_commit(rl_timer *t);
+
+/* Seconds on the clock of timers. */
+extern atomic_bool rl_time_stands;
+double rl_time_virtual(void);
+static inline double rl_time(void) {
+  return atomic_load_explicit(&rl_time_stands, memory_order_relaxed) ? rl_time_virtual() : rl_now();
+}
+
+/* Makes the clock virtual, from about rl_now on. `runner` is the waiter of whoever wants it so, a task or a main
+   program, `also` that of the main program in any case: the clock jumps when both wait, too. When everything is
+   quiet and no timer is armed, the wait of `runner` ends with RL_DEADLOCK. Neither may go before
+   rl_time_release. */
+typedef enum { RL_TIME_OK, RL_TIME_TAKEN, RL_TIME_NO_THREAD } rl_time_status;
+rl_time_status rl_time_take(rl_waiter *runner, rl_waiter *also);
+/* Makes it real again. A timer that was armed meanwhile keeps the time it has left, one that was armed before
+   keeps its point in time. */
+void rl_time_release(void);
 
 /* Runs `bell` in the timer thread soon after rl_timer_ring was called, which a signal handler may. */
 bool rl_timer_on_ring(void (*bell)(void));

@@ -80,7 +80,7 @@ static void scan_options(lua_State *L, int idx, options *o) {
     lua_pop(L, 1);
   }
   if (lua_getfield(L, idx, "timeout") != LUA_TNIL)
-    earliest(o, rl_now() + number_option(L, idx, "timeout"));
+    earliest(o, rl_time() + number_option(L, idx, "timeout"));
   if (lua_getfield(L, idx, "deadline") != LUA_TNIL) earliest(o, number_option(L, idx, "deadline"));
   int type = lua_getfield(L, idx, "values");
   luaL_argcheck(L, type == LUA_TNIL || type == LUA_TTABLE, idx, "values must be a table");
@@ -273,7 +273,7 @@ How long until that deadline.
 static int done_remaining(lua_State *L) {
   rl_done *d = check(L, NULL);
   if (d->deadline == INFINITY) return lua_pushnil(L), 1;
-  double left = d->deadline - rl_now();
+  double left = d->deadline - rl_time();
   lua_pushnumber(L, left > 0 ? left : 0);
   return 1;
 }

@@ -65,7 +65,7 @@ static void add_timeout(lua_State *L, rl_wait *W, unsigned i) {
   if (isnan(s))
     luaL_error(L, "bad case %s to 'select' (number of seconds expected, got nan)",
                where_is(L, W, i));
-  double at = s <= 0 ? 0 : rl_now() + s;
+  double at = s <= 0 ? 0 : rl_time() + s;
   if (at < W->deadline) {
     W->deadline = at;
     W->timeout = i;
@@ -150,7 +150,7 @@ static int select_finish(lua_State *L, rl_state *S, rl_status st) {
   rl_wait *W = S->wait;
   if (st == RL_TIMEOUT) {
     push_key(L, W, W->timeout);
-    lua_pushnumber(L, rl_now());
+    lua_pushnumber(L, rl_time());
     return 2;
   }
   rl_case *c = &W->cases[W->won];
@@ -220,7 +220,7 @@ static int rille_try_select(lua_State *L) {
   take_cases(L, S, RL_RANDOM);
   rl_status st = rl_wait_try(S);
   rl_wait_drop_unsent(S->wait);
-  if (st == RL_NOT_READY && S->wait->deadline <= rl_now()) st = RL_TIMEOUT;
+  if (st == RL_NOT_READY && S->wait->deadline <= rl_time()) st = RL_TIMEOUT;
   if (st != RL_NOT_READY) return select_finish(L, S, st);
   lua_pushnil(L);
   return 1;

@@ -151,7 +151,7 @@ The time on the monotonic clock.
 @treturn number seconds
 */
 static int rille_now(lua_State *L) {
-  lua_pushnumber(L, rl_now());
+  lua_pushnumber(L, rl_time());
   return 1;
 }
 

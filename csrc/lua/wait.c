@@ -57,7 +57,7 @@ void rl_wait_room(lua_State *L, rl_wait *W, unsigned n) {
 double rl_deadline_at(lua_State *L, int idx) {
   double s = lua_tonumber(L, idx);
   luaL_argcheck(L, !isnan(s), idx, "number of seconds expected, got nan");
-  return s <= 0 ? 0 : rl_now() + s;
+  return s <= 0 ? 0 : rl_time() + s;
 }
 
 rl_source *rl_wait_source(lua_State *L, int idx) {
@@ -243,7 +243,7 @@ rl_status rl_wait_try(rl_state *S) {
 /* Begins the wait. RL_PARK: published, with its deadline armed. */
 static rl_status publish(lua_State *L, rl_state *S, bool park) {
   rl_wait *W = S->wait;
-  bool late = W->deadline != INFINITY && W->deadline <= rl_now();
+  bool late = W->deadline != INFINITY && W->deadline <= rl_time();
   arm(S, park);
   rl_status st = rl_select(late ? NULL : W->waiter, W->cases, W->n, (rl_choice)W->choice, &W->won);
   if (late && st == RL_NOT_READY) {
