@@ -28,6 +28,7 @@ build = {
   type = "builtin",
   modules = {
     rille = "lua/rille/init.lua",
+    ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.core"] = {
       sources = {
         "csrc/core/after.c",
@@ -65,6 +66,7 @@ build = {
         "csrc/lua/sending.c",
         "csrc/lua/state.c",
         "csrc/lua/task.c",
+        "csrc/lua/testing.c",
         "csrc/lua/time.c",
         "csrc/lua/transfer.c",
         "csrc/lua/transfer_class.c",

@@ -140,7 +140,7 @@ static bool advance(rl_wakes *ws) {
     atomic_store_explicit(&T.virtual_now, T.heap[0]->when, memory_order_release);
     return true;
   }
-  if (!rl_waiter_interrupt(T.runner, RL_DEADLOCK)) return false;
+  if (!rl_waiter_interrupt(T.runner, RL_STALLED)) return false;
   rl_wakes_add(ws, T.runner);
   rl_sched_enter();
   return true;

@@ -45,7 +45,7 @@ static inline double rl_time(void) {
 
 /* Makes the clock virtual, from about rl_now on. `runner` is the waiter of whoever wants it so, a task or a main
    program, `also` that of the main program in any case: the clock jumps when both wait, too. When everything is
-   quiet and no timer is armed, the wait of `runner` ends with RL_DEADLOCK. Neither may go before
+   quiet and no timer is armed, the wait of `runner` ends with RL_STALLED. Neither may go before
    rl_time_release. */
 typedef enum { RL_TIME_OK, RL_TIME_TAKEN, RL_TIME_NO_THREAD } rl_time_status;
 rl_time_status rl_time_take(rl_waiter *runner, rl_waiter *also);

@@ -32,6 +32,7 @@ typedef enum {
   RL_INTERRUPTED, /* given up, or a reason was raised in it */
   RL_ENDED,       /* unwound, as the program ends */
   RL_LEAKED,      /* unwound, as nothing could have woken it */
+  RL_STALLED,     /* the same, on a virtual clock: all wait, and no timer is armed */
   RL_DEADLOCK,    /* the same, a main program's */
   RL_NOT_READY,   /* empty, full or not fired */
   RL_PARK,        /* queued: now park */

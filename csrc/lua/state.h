@@ -89,6 +89,7 @@ void rl_open_time(lua_State *L, rl_state *S);
 void rl_open_notify(lua_State *L, rl_state *S);
 void rl_open_log(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);
+void rl_open_testing(lua_State *L, rl_state *S);
 extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[], rl_done_methods[],
     rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
 /* Replacements for library functions that a task must not use as they are. */
@@ -98,6 +99,9 @@ void rl_open_io(lua_State *L, rl_state *S);
 /* What a task's package library and random numbers begin with. */
 void rl_state_set_paths(lua_State *L, rl_state *S);
 void rl_state_seed_random(lua_State *L);
+
+/* Raises that on the virtual clock nothing can happen any more, with the list of who waits. */
+int rl_testing_stalled(lua_State *L, rl_state *S);
 
 int rl_done_after(lua_State *L); /* done:after */
 /* "runnable", "running", "waiting", "finished" or "failed" */

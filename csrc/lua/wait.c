@@ -104,6 +104,7 @@ static int interrupted(lua_State *L, rl_state *S, rl_status st) {
     lua_concat(L, 2);
     return lua_error(L);
   }
+  if (st == RL_STALLED) return rl_testing_stalled(L, S);
   rl_assert(st == RL_ENDED || st == RL_LEAKED, "interrupted without a reason");
   rl_log_wait(S, st == RL_LEAKED ? RL_LOG_COLLECTED : RL_LOG_INTERRUPTED);
   S->unwound = st == RL_ENDED ? RL_UNWOUND : "leaked";
