@@ -146,6 +146,7 @@ $(BUILD)/lua: .ci/lua-sanitized
 docs:
 	@.ci/setup run test
 	.ci/ldoc --filter docs.reference.write csrc/lua
+	.ci/ldoc --filter docs.reference.write lua/rille
 	+@$(SUBMAKE) spec SPEC=spec/docs_spec.lua
 
 install: build

@@ -2,6 +2,7 @@
 -- of ldoc's, which parses them (see `make docs`):
 --
 --     .ci/ldoc --filter docs.reference.write csrc/lua
+--     .ci/ldoc --filter docs.reference.write lua/rille
 --
 -- REFERENCE names another folder to write to.
 
@@ -18,10 +19,23 @@ local function one_line(text)
   return (trim(text):gsub("%s*\n%s*", " "))
 end
 
--- ldoc takes the name of the page `done` away from those of its items.
+-- The module itself has no page: each part of it has one.
+local NO_PAGE = { rille = true }
+
+-- Lines of a Lua comment keep the space after the dashes.
+local function in_lua(module)
+  return module.file:find "%.lua$"
+end
+
+local function dedent(module, text)
+  return in_lua(module) and text:gsub("\n ", "\n") or text
+end
+
+-- ldoc takes the name of a page, as `done`, away from those of its items.
 local function name_of(item)
+  local page = item.home.name
   local short = not item.name:find "[.:]" and item.name ~= "cancel"
-  return short and "done:" .. item.name or item.name
+  return short and page .. (page == "done" and ":" or ".") .. item.name or item.name
 end
 
 -- "ch:send(v [, done])"
@@ -81,7 +95,7 @@ end
 
 local function entry(item)
   local out = { ("## `%s`"):format(signature(item)), "" }
-  out[#out + 1] = trim(item.summary .. (item.description or ""))
+  out[#out + 1] = trim(dedent(item.home, item.summary .. (item.description or "")))
   local facts = {}
   append(facts, params(item))
   append(facts, returns(item))
@@ -114,6 +128,7 @@ local function collect(modules)
   for _, module in ipairs(modules) do pages[module.name] = { module = module } end
   for _, module in ipairs(modules) do
     for item in module.items:iter() do
+      item.home = module
       table.insert(pages[ELSEWHERE[item.name] or module.name], item)
     end
   end
@@ -130,13 +145,19 @@ local function in_order(page)
   return first
 end
 
+local function text_of(page)
+  local module = page.module
+  local text = trim(fenced(dedent(module, module.description)))
+  local parts = { "# " .. module.summary:gsub("%.$", ""), text }
+  for _, item in ipairs(in_order(page)) do parts[#parts + 1] = entry(item) end
+  parts[#parts + 1] = ("<!-- Written by `make docs` from the comments in %s. -->")
+    :format(in_lua(module) and "lua/rille" or "csrc/lua")
+  return table.concat(parts, "\n\n")
+end
+
 function reference.write(modules)
   for name, page in pairs(collect(modules)) do
-    local module = page.module
-    local parts = { "# " .. module.summary:gsub("%.$", ""), trim(fenced(module.description)) }
-    for _, item in ipairs(in_order(page)) do parts[#parts + 1] = entry(item) end
-    parts[#parts + 1] = "<!-- Written by `make docs` from the comments in csrc/lua. -->"
-    write(name, table.concat(parts, "\n\n"))
+    if not NO_PAGE[name] then write(name, text_of(page)) end
   end
 end
 

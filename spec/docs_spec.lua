@@ -8,8 +8,8 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 local rille = require "rille"
 
 local FOLDER = "docs/reference/"
-local PAGES = { "tasks", "channels", "select", "done", "time", "log", "runtime",
-  "transfer" }
+local PAGES = { "tasks", "channels", "select", "done", "time", "log", "runtime", "transfer",
+  "testing" }
 
 local function page(name)
   local file = assert.is_truthy(io.open(FOLDER .. name .. ".md"))
@@ -60,9 +60,12 @@ local function methods(handle)
   return names
 end
 
+-- What begins with an underscore and a small letter is for modules of Rille.
 local function exports()
   local names = {}
-  for name in pairs(rille) do names[#names + 1] = name end
+  for name in pairs(rille) do
+    if not name:find "^_%l" then names[#names + 1] = name end
+  end
   return names
 end
 
@@ -116,10 +119,12 @@ describe("the reference", function()
     local pipe = io.popen "mktemp -d"
     local dir = pipe:read "l"
     pipe:close()
-    local command = "REFERENCE=%s .ci/ldoc --filter docs.reference.write csrc/lua 2>&1"
-    pipe = io.popen(command:format(dir))
-    local said = pipe:read "a"
-    assert.is_true(pipe:close(), said)
+    local command = "REFERENCE=%s .ci/ldoc --filter docs.reference.write %s 2>&1"
+    for _, sources in ipairs { "csrc/lua", "lua/rille" } do
+      pipe = io.popen(command:format(dir, sources))
+      local said = pipe:read "a"
+      assert.is_true(pipe:close(), said)
+    end
     for _, name in ipairs(PAGES) do
       local file = assert(io.open(("%s/%s.md"):format(dir, name)))
       assert.equal(page(name), file:read "a")

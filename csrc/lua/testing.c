@@ -117,17 +117,20 @@ static int clock_await(lua_State *L) {
   return rl_wait_for(L, S, awaited);
 }
 
-static void take(lua_State *L, rl_state *S, virtual_clock *c) {
+/* NULL, or why not. */
+static const char *take(rl_state *S, virtual_clock *c) {
   switch (rl_time_take(S->wait->waiter, &S->program->waiter)) {
-  case RL_TIME_TAKEN: luaL_error(L, "the clock is virtual already: runs cannot be nested"); break;
-  case RL_TIME_NO_THREAD: luaL_error(L, "cannot start a thread"); break;
-  case RL_TIME_OK: c->taken = true;
+  case RL_TIME_TAKEN: return "the clock is virtual already: runs cannot be nested";
+  case RL_TIME_NO_THREAD: return "cannot start a thread";
+  case RL_TIME_OK: break;
   }
+  c->taken = true;
   c->runner = S->task;
   if (c->runner) rl_retain(&c->runner->end.src.obj);
+  return NULL;
 }
 
-/* Makes the clock virtual; returns what is to be closed. */
+/* Makes the clock virtual; returns what is to be closed, or nil and why it cannot. */
 static int testing_clock(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"await", clock_await}, {"__close", clock_release}, {"__gc", clock_release}, {NULL, NULL}};
@@ -142,8 +145,11 @@ static int testing_clock(lua_State *L) {
   }
   lua_setmetatable(L, -2);
   S->has_finalizers = true;
-  take(L, S, c);
-  return 1;
+  const char *why = take(S, c);
+  if (!why) return 1;
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
 }
 
 void rl_open_testing(lua_State *L, rl_state *S) {

@@ -61,7 +61,8 @@ function testing.run(fn, ...)
   if type(fn) ~= "function" then
     error(("bad argument #1 to 'run' (function expected, got %s)"):format(type(fn)), 2)
   end
-  local clock <close> = rille._clock()
+  local clock <close>, taken = rille._clock()
+  if not clock then error(taken, 2) end
   local results = table.pack(fn(...))
   while clock:await() do end -- luacheck: ignore 542
   return table.unpack(results, 1, results.n)
