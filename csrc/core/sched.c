@@ -393,9 +393,14 @@ void rl_sched_on_quiet(void (*f)(void)) {
   atomic_store_explicit(&S.on_quiet, f, memory_order_seq_cst);
 }
 
-/* A fence between what the caller has stored and this look: see docs/internals.md. */
+/* A read that writes, as there is one in rl_sched_quiet: in the order of the two either that one's looks see what
+   the caller of this one has stored, or this one sees who asks. */
+static void in_order(void) {
+  atomic_fetch_add_explicit(&S.busy, 0, memory_order_acq_rel);
+}
+
 static void stopped(void) {
-  rl_fence();
+  in_order();
   void (*f)(void) = atomic_load_explicit(&S.on_quiet, memory_order_acquire);
   if (f) f();
 }
@@ -848,6 +853,7 @@ static bool none_runs(void) {
 
 /* `also` is looked at first: see docs/internals.md. */
 bool rl_sched_quiet(const rl_blocked *also) {
+  in_order();
   rl_lock_take(&S.lock);
   bool quiet =
       (!also || also->asleep(also->of)) && blocked_sleep() && none_runs() && queues_empty();
