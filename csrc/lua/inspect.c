@@ -101,7 +101,8 @@ static void write_case(FILE *f, const rl_case *c) {
   const char *name = o->kind == RL_CHAN   ? ((rl_chan *)o)->name
                      : o->kind == RL_TASK ? ((rl_task *)o)->name
                                           : ((rl_done *)o)->name;
-  const char *kind = o->kind == RL_DONE ? "done" : ((rl_chan *)o)->timed ? "timer" : "channel";
+  bool timed = o->kind == RL_CHAN && ((rl_chan *)o)->timed;
+  const char *kind = o->kind == RL_DONE ? "done" : timed ? "timer" : "channel";
   if (name)
     fputs(name, f);
   else
