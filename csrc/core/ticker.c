@@ -42,6 +42,11 @@ static void due(rl_timer *timer, rl_wakes *ws) {
   rl_release(&t->chan.src.obj);
 }
 
+/* A ticker whose last tick nobody has taken goes on, but drops all others. */
+static bool vain(rl_timer *timer) {
+  return rl_chan_count(&of_timer(timer)->chan) > 0;
+}
+
 static void destroy(rl_object *o) {
   rl_ticker *t = (rl_ticker *)o;
   rl_timer_unset(&t->timer);
@@ -57,6 +62,7 @@ rl_ticker *rl_ticker_make(double wait, double period, const rl_msg *form) {
   t->period = period;
   t->form = *form;
   rl_timer_init(&t->timer, claim, due);
+  t->timer.vain = vain;
   if (wait == INFINITY || rl_timer_set(&t->timer, rl_time() + wait)) return t;
   rl_release(&t->chan.src.obj);
   return NULL;

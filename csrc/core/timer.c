@@ -38,6 +38,7 @@ void rl_timer_init(rl_timer *t, bool (*claim)(rl_timer *), void (*due)(rl_timer 
   t->claimed = t->imagined = false;
   t->claim = claim;
   t->due = due;
+  t->vain = NULL;
 }
 
 static void put(rl_timer *t, uint32_t i) {
@@ -133,10 +134,17 @@ static void serve(void) {
   if (working) rl_sched_leave();
 }
 
+/* Under the lock: will no timer that is armed ever wake anybody? Mostly the first of them will. */
+static bool all_vain(void) {
+  for (uint32_t i = 0; i < T.count; i++)
+    if (!T.heap[i]->vain || !T.heap[i]->vain(T.heap[i])) return false;
+  return true;
+}
+
 /* Under the lock, with everything quiet and nothing due: to the earliest timer, or to the end. The runner
    sleeps, as all do, so that its wait can be claimed. */
 static bool advance(rl_wakes *ws) {
-  if (T.count > 0) {
+  if (!all_vain()) {
     atomic_store_explicit(&T.virtual_now, T.heap[0]->when, memory_order_release);
     return true;
   }

@@ -23,6 +23,7 @@ struct rl_timer {
   bool imagined;  /* armed while the clock was virtual; the heap's lock */
   bool (*claim)(rl_timer *t);
   void (*due)(rl_timer *t, rl_wakes *ws);
+  bool (*vain)(rl_timer *t); /* is firing it of no use as long as nobody runs? NULL: it is of use */
 };
 
 void rl_timer_init(rl_timer *t, bool (*claim)(rl_timer *), void (*due)(rl_timer *, rl_wakes *));
