@@ -44,10 +44,15 @@ static bool stuck(rl_program *p) {
   return atomic_load(&p->patient) && rl_waiter_asleep(&p->waiter) && rl_sched_quiet(&main);
 }
 
+/* On a virtual clock all that happens next is up to the timers' thread. */
+static bool clock_is_real(void) {
+  return !atomic_load_explicit(&rl_time_stands, memory_order_acquire);
+}
+
 static double look_at_program(rl_program *p) {
   bool collects = rl_leaks_setting() == RL_LEAKS_COLLECT && atomic_load(&p->live) > 0;
   bool waits = stuck(p);
-  if (!(waits || collects) || atomic_load(&p->over)) return INFINITY;
+  if (!(waits || collects) || atomic_load(&p->over) || !clock_is_real()) return INFINITY;
   double early = atomic_load_explicit(&p->look_at, memory_order_relaxed) - rl_now();
   if (early > 0) return early;
   look(p, waits ? RL_MAIN_WAITS : RL_MAIN_RUNS);
@@ -66,7 +71,7 @@ double rl_deadlock_look(void) {
 /* Without workers there are no tasks, and nobody else who could look. */
 void rl_deadlock_look_first(rl_state *S) {
   rl_program *p = S->program;
-  if (!stuck(p)) return;
+  if (!stuck(p) || !clock_is_real()) return;
   if (rl_sched_count().workers == 0 || atomic_load(&p->look_at) <= rl_now())
     look(p, RL_MAIN_WAITS);
   else
