@@ -35,9 +35,10 @@ local testing = {}
 -- tasks started meanwhile, other than daemons, are awaited, on the virtual clock: what would go on
 -- for ever must have been told to stop.
 --
--- When all wait and no timer is armed, but for tickers that nobody reads, nothing can happen any more: then the caller's wait
--- raises an error that begins with `deadlock` and lists who waits where. So does each further
--- wait of the caller for which the same holds, and that for tasks left at the end.
+-- When all wait and no timer is armed, but for tickers that nobody reads, nothing can happen any
+-- more: then the caller's wait raises an error that begins with `deadlock` and lists who waits
+-- where. So does each further wait of the caller for which the same holds, and that for tasks left
+-- at the end.
 --
 -- When `run` returns or raises, the clock is the real one again. A timer armed meanwhile that
 -- is still to come keeps the time it has left; one armed before keeps its point in time, and has
