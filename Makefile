@@ -103,7 +103,7 @@ bench bench-quick bench-curves:
 # are off because cppcheck takes luaL_error and its kin for functions that return.
 lint:
 	@.ci/setup run lint
-	luacheck --quiet $(wildcard lua docs spec examples bench .busted .luacheckrc rockspec/*.rockspec)
+	luacheck --quiet $(wildcard lua lua/bin/rille docs spec examples bench .busted .luacheckrc rockspec/*.rockspec)
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/core/*.[ch])
 	cppcheck --quiet --error-exitcode=1 --std=c11 --language=c --inline-suppr \
 	  --enable=warning,performance,portability \
@@ -155,6 +155,7 @@ install: build
 	set -e; for file in $(MODULES:lua/%=%); do \
 	  install -D -m 644 lua/$$file "$(DESTDIR)$(PREFIX)/share/lua/5.4/$$file"; \
 	done
+	install -D -m 755 lua/bin/rille "$(DESTDIR)$(PREFIX)/bin/rille"
 
 clean:
 	rm -rf $(BUILD)

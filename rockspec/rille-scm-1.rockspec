@@ -29,6 +29,11 @@ build = {
   modules = {
     rille = "lua/rille/init.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
+    ["rille.busted"] = "lua/rille/busted.lua",
+    ["rille.command"] = "lua/rille/command.lua",
+    ["rille.command_line"] = "lua/rille/command_line.lua",
+    ["rille.eventually"] = "lua/rille/eventually.lua",
+    ["rille.report"] = "lua/rille/report.lua",
     ["rille.core"] = {
       sources = {
         "csrc/core/after.c",
@@ -64,6 +69,7 @@ build = {
         "csrc/lua/runtime.c",
         "csrc/lua/select.c",
         "csrc/lua/sending.c",
+        "csrc/lua/settings.c",
         "csrc/lua/state.c",
         "csrc/lua/task.c",
         "csrc/lua/testing.c",
@@ -81,6 +87,9 @@ build = {
       defines = { "_GNU_SOURCE" },
       libraries = { "pthread" },
     },
+  },
+  install = {
+    bin = { rille = "lua/bin/rille" },
   },
   copy_directories = { "docs", "examples" },
 }

@@ -96,13 +96,14 @@ local function command_of(base, opts)
   local words = { "env" }
   for name, value in pairs(env) do table.insert(words, quote(name .. "=" .. value)) end
   table.insert(words, ("timeout -k 1 %g"):format(opts.timeout or 20))
-  table.insert(words, quote(helper.lua_cmd()))
+  for _, word in ipairs(opts.command or { helper.lua_cmd() }) do table.insert(words, quote(word)) end
   table.insert(words, base .. ".lua")
   for _, word in ipairs(opts.args or {}) do table.insert(words, quote(word)) end
   return ("%s <%s.in >%s.out 2>%s.err"):format(table.concat(words, " "), base, base, base)
 end
 
---- Runs Lua source as a program of its own. opts: timeout (20 s), env (a table), args, stdin.
+--- Runs Lua source as a program of its own. opts: timeout (20 s), env (a table), args, stdin,
+-- command (what runs it, with its options: by default the Lua of the specs).
 -- Returns { code, out, err, seconds }; code is 124 past the timeout, 128 + n after signal n.
 function helper.run(script, opts)
   opts = opts or {}

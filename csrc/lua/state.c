@@ -17,6 +17,7 @@
 #include "lua/library.h"
 #include "lua/report.h"
 #include "lua/runtime.h"
+#include "lua/settings.h"
 #include "lua/transfer.h"
 
 static const char state_key = 0;
@@ -406,6 +407,7 @@ const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2] = {
     [RL_H_STOP] = {rl_stop_methods}};
 
 int luaopen_rille_core(lua_State *L) {
+  rl_settings_take(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
   rl_state *S = rl_state_of(L);
   lua_newtable(L);
