@@ -213,7 +213,8 @@ Figures.
 @function rille.stats
 @treturn table `tasks`, a table of counts by status: `runnable`, `running`, `waiting`, `finished`, `failed` (the last two as long
 as somebody holds them); `threads` and, among them, `workers`; `channels`; `message_bytes` in all messages under way;
-`parks` (waits so far), `steals` (tasks that another worker took over)
+`parks` (waits so far), `steals` (tasks that another worker took over);
+`untaken` (errors reported so far because nobody took them)
 */
 static int rille_stats(lua_State *L) {
   static const char *const names[] = {"runnable", "running", "waiting", "finished", "failed"};
@@ -221,7 +222,7 @@ static int rille_stats(lua_State *L) {
   unsigned by_state[RL_TASK_STATES] = {0};
   rl_program_each(S->program, count_state, by_state);
   rl_sched_stats s = rl_sched_count();
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
   lua_createtable(L, 0, RL_TASK_STATES);
   for (int i = 0; i < RL_TASK_STATES; i++) {
     lua_pushinteger(L, by_state[i]);
@@ -240,6 +241,8 @@ static int rille_stats(lua_State *L) {
   lua_setfield(L, -2, "parks");
   lua_pushinteger(L, (lua_Integer)s.steals);
   lua_setfield(L, -2, "steals");
+  lua_pushinteger(L, atomic_load(&S->program->untaken));
+  lua_setfield(L, -2, "untaken");
   return 1;
 }
 
