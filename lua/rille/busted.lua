@@ -33,7 +33,7 @@ local function active()
 end
 
 local function errors_so_far()
-  return rille.stats().untaken or 0
+  return rille.stats().untaken
 end
 
 local function ids(list)

@@ -94,7 +94,8 @@ local function dump()
   for _, task in ipairs(rille.tasks()) do
     if task.id ~= own then table.insert(others, task) end
   end
-  io.stderr:write(("rille: %d tasks\n"):format(#others) .. report.format(others, true))
+  local title = ("rille: %d task%s\n"):format(#others, #others == 1 and "" or "s")
+  io.stderr:write(title .. report.format(others, true))
 end
 
 -- The first signal is watched for before the script begins, each further one before the tasks are

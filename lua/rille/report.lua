@@ -4,7 +4,7 @@
 local report = {}
 
 local function place_of(task)
-  local age = task.age and (" %.3g s ago"):format(task.age) or ""
+  local age = task.age and (" %.1f s ago"):format(task.age) or ""
   return ("started at %s%s"):format(task.started, age)
 end
 
