@@ -201,12 +201,13 @@ describe("rille.busted #exec", function()
 
   it("keeps to the file that requires it", function()
     local first = os.tmpname()
-    local file = io.open(first, "w")
+    local file = io.open(first .. ".lua", "w")
     file:write(PROLOG, "require 'rille.busted'\n", SPEC)
     file:close()
     local outcomes = run([[it("elsewhere", function() stuck() end)]],
-      { helper = "luassert", options = { first } })
+      { helper = "luassert", options = { first .. ".lua" } })
     os.remove(first)
+    os.remove(first .. ".lua")
     assert.same({ good = "ok", bad = "not ok", elsewhere = "ok" }, outcomes)
   end)
 
