@@ -337,6 +337,16 @@ describe("Ctrl-\\ #exec", function()
     assert.matches("in local 'take'", result.err)
   end)
 
+  it("never ends the program, however fast it comes", function()
+    local result = run({}, QUIT .. [[
+      for _ = 1, 50 do io.popen("kill -QUIT " .. pid):close() end
+      quit()
+      print "alive"
+    ]])
+    assert.equal("alive\n", result.out)
+    assert.equal(0, result.code)
+  end)
+
   it("lists them while the program computes", function()
     local result = run({}, QUIT .. [[
       rille.go({ name = "busy" }, function() while true do end end)

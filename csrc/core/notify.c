@@ -23,6 +23,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static listener *first;                  /* lock */
 static unsigned listening[SIGNALS];      /* lock: listeners for each signal */
 static struct sigaction before[SIGNALS]; /* lock: what to put back */
+static bool kept[SIGNALS];               /* lock: our handler stays once it is there */
 static atomic_bool caught[SIGNALS];
 
 static void on_signal(int number) {
@@ -30,10 +31,11 @@ static void on_signal(int number) {
   rl_timer_ring();
 }
 
-/* The kernel puts the default action back when the signal comes: a second one has its effect. What it
-   interrupts goes on: it is no error of a read. */
+/* The kernel puts the default action back when the signal comes, unless we are to keep ours: a second one has
+   its effect. What it interrupts goes on: it is no error of a read. */
 static bool watch(int number) {
-  struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+  struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  if (!kept[number]) a.sa_flags |= (int)SA_RESETHAND;
   sigemptyset(&a.sa_mask);
   if (listening[number] == 0 && sigaction(number, &a, &before[number]) != 0) return false;
   listening[number]++;
@@ -43,7 +45,7 @@ static bool watch(int number) {
 /* Puts back what was there before, unless our handler has gone already. */
 static void unwatch(int number) {
   struct sigaction now;
-  if (--listening[number] > 0) return;
+  if (--listening[number] > 0 || kept[number]) return;
   if (sigaction(number, NULL, &now) == 0 && now.sa_handler == on_signal)
     sigaction(number, &before[number], NULL);
 }
@@ -120,6 +122,12 @@ static void destroy(rl_object *o) {
   rl_done_clear(&l->done);
   for (unsigned i = 0; i < l->n; i++) rl_msg_drop(&l->signals[i].name);
   free(l);
+}
+
+void rl_notify_keep(int number) {
+  pthread_mutex_lock(&lock);
+  kept[number] = true;
+  pthread_mutex_unlock(&lock);
 }
 
 rl_done *rl_notify_make(rl_done *parent, rl_notify_signal *signals, unsigned n) {

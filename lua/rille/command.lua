@@ -12,11 +12,10 @@ local command = { exit = os.exit }
 
 local BAD_USAGE = 2
 
--- The C module reads its settings when it is opened, and takes them from a table in place of its name.
+-- The C module takes its settings when it is opened, from a table in place of its name.
 local function open_module(settings)
-  if next(settings) == nil then return require "rille" end
-  if package.loaded["rille.core"] then
-    error("the module was loaded before the command could set anything", 0)
+  if package.loaded["rille.core"] and next(settings) then
+    error("rille: the module was loaded too early for options, by LUA_INIT?", 0)
   end
   for _, searcher in ipairs(package.searchers) do
     local loader, extra = searcher "rille.core"
@@ -98,8 +97,8 @@ local function dump()
   io.stderr:write(title .. report.format(others, true))
 end
 
--- The first signal is watched for before the script begins, each further one before the tasks are
--- listed: one that nobody watches for ends the program. At the program's end the wait ends without one.
+-- The first signal is watched for before the script begins, as it would end the program; each further one
+-- before the tasks are listed, so that each is answered. At the program's end the wait ends without one.
 local function watch_quit(rille)
   local quit = rille.notify "QUIT"
   rille.go({ name = "Ctrl-\\", daemon = true }, function()
