@@ -1,5 +1,5 @@
--- rille.busted: a test that leaves tasks behind fails, that test and no other; and assert.eventually.
--- Each run of busted is a process of its own.
+-- rille.busted: a test that leaves tasks behind fails, that test and no other; and
+-- assert.eventually. Each run of busted is a process of its own.
 
 local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
@@ -9,7 +9,8 @@ local helper = require "spec.helper"
 local rille = require "rille"
 require "rille.eventually"
 
--- What the tests of the runs use: tasks that end soon, wait until a channel is closed, wait for ever.
+-- What the tests of the runs use: tasks that end soon, wait until a channel is closed, wait for
+-- ever.
 local PROLOG = [[
 local plain = require "spec.support.plain"
 local rille = require "rille"
@@ -20,7 +21,8 @@ local function stuck()
 end
 ]]
 
--- Runs a spec under busted. Returns its outcomes, "ok" or "not ok" by test, and all that it printed.
+-- Runs a spec under busted. Returns its outcomes, "ok" or "not ok" by test, and all that it
+-- printed.
 local function run(spec, opts)
   opts = opts or {}
   local command = { helper.lua_cmd(), "spec/busted.lua", "-o", "TAP",
@@ -238,7 +240,8 @@ end)
 describe("assert.eventually", function()
   it("passes once the function returns a true value, and returns it", function()
     local task = rille.go(function() rille.sleep(0.02) end)
-    assert.equal("yes", assert.eventually(function() return task:status() == "finished" and "yes" end))
+    local function ended() return task:status() == "finished" and "yes" end
+    assert.equal("yes", assert.eventually(ended))
   end)
 
   it("passes once a function that returns nothing does not raise", function()

@@ -107,9 +107,26 @@ describe("a script under the command #exec", function()
   end)
 end)
 
+describe("a program under the command #exec", function()
+  it("has no tasks but its own", function()
+    prints("0\t0\t0\n", {}, [[
+      local rille = require "rille"
+      print(#rille.tasks(), rille.stats().tasks.waiting, rille.stats().tasks.runnable)
+    ]])
+  end)
+
+  it("gets 'deadlock' when nothing can wake it", function()
+    local result = run({}, "require 'rille'.chan(0, 'jobs'):recv()")
+    assert.matches("deadlock[^\n]*\n\tmain program: waits in recv jobs at [^\n]*\nstack",
+      result.err)
+    assert.equal(1, result.code)
+  end)
+end)
+
 describe("an option #exec", function()
   local SETTINGS = [[
     local rille = require "rille"
+    rille.go(function() end):join()
     print(os.getenv "RILLE_LEAKS", os.getenv "RILLE_THREADS", rille.stats().workers)
   ]]
 
@@ -240,8 +257,8 @@ for name, parse in pairs(readers) do
       refuses("^option '%-%-threads' requires an argument$", "--threads", "--stats", "s")
       refuses("^option '%-%-leaks' requires an argument$", "--leaks", "--", "s")
       refuses("^option '%-%-stats' does not take arguments$", "--stats=1", "s")
-      refuses("^argument for option '%-%-leaks' must be one of 'ignore', 'report', 'fail', 'collect'$",
-        "--leaks=lots", "s")
+      refuses("^argument for option '%-%-leaks' must be one of 'ignore', 'report', 'fail', "
+        .. "'collect'$", "--leaks=lots", "s")
       refuses("^argument for option '%-%-log' must be one of 'tasks'$", "--log", "all", "s")
       for _, word in ipairs { "0", "1.5", "many", "" } do
         refuses("^'" .. word .. "' is not a positive whole number$", "--threads=" .. word, "s")
@@ -297,8 +314,8 @@ describe("the command #exec", function()
   end)
 end)
 
--- The script sends the signal, and reads what came of it where the command writes it. os.execute would
--- keep the signal from the process.
+-- The script sends the signal, and reads what came of it where the command writes it. os.execute
+-- would keep the signal from the process.
 local QUIT = [[
 local rille = require "rille"
 local stat = io.open "/proc/self/stat"
@@ -331,8 +348,8 @@ describe("Ctrl-\\ #exec", function()
     ]])
     assert.equal("done\n", result.out)
     assert.equal(0, result.code)
-    local _, count = result.err:gsub("rille: 1 task\ntask %d+ \"worker\", started at [^\n]*%.lua:%d+ "
-      .. "[%d.]+ s ago, waits in recv jobs at [^\n]*%.lua:%d+\n    [^\n]*\n", "")
+    local _, count = result.err:gsub("rille: 1 task\ntask %d+ \"worker\", started at "
+      .. "[^\n]*%.lua:%d+ [%d.]+ s ago, waits in recv jobs at [^\n]*%.lua:%d+\n    [^\n]*\n", "")
     assert.equal(5, count)
     assert.matches("in local 'take'", result.err)
   end)

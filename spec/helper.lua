@@ -96,7 +96,8 @@ local function command_of(base, opts)
   local words = { "env" }
   for name, value in pairs(env) do table.insert(words, quote(name .. "=" .. value)) end
   table.insert(words, ("timeout -k 1 %g"):format(opts.timeout or 20))
-  for _, word in ipairs(opts.command or { helper.lua_cmd() }) do table.insert(words, quote(word)) end
+  local command = opts.command or { helper.lua_cmd() }
+  for _, word in ipairs(command) do table.insert(words, quote(word)) end
   table.insert(words, base .. ".lua")
   for _, word in ipairs(opts.args or {}) do table.insert(words, quote(word)) end
   return ("%s <%s.in >%s.out 2>%s.err"):format(table.concat(words, " "), base, base, base)

@@ -1,10 +1,11 @@
 --- Fails each test of busted that leaves tasks behind, or errors that nobody took.
 --
--- `require "rille.busted"` in a helper (for all files) or in a spec file (for its tests). At the end
--- of each test, when its `after_each` blocks have run, a task that the test or its `before_each` started
--- has a moment (1 s) to end. If it has not, or if nothing can ever wake it, the test fails with a
--- report of who it is, where it was started and where it waits. Daemons do not count, nor do tasks that
--- `setup` has started. Tasks that nothing can wake are collected then, so that they trouble no other test.
+-- `require "rille.busted"` in a helper (for all files) or in a spec file (for its tests). At the
+-- end of each test, when its `after_each` blocks have run, a task that the test or its
+-- `before_each` started has a moment (1 s) to end. If it has not, or if nothing can ever wake it,
+-- the test fails with a report of who it is, where it was started and where it waits. Daemons do
+-- not count, nor do tasks that `setup` has started. Tasks that nothing can wake are collected
+-- then, so that they trouble no other test.
 --
 -- The module also brings `assert.eventually`, see `rille.eventually`.
 -- @module rille.busted
@@ -64,7 +65,8 @@ local function drop_garbage()
   collectgarbage()
 end
 
--- The tasks that have not ended within `moment`; `hopeless` tells of a list that waiting is in vain.
+-- The tasks that have not ended within `moment`; `hopeless` tells of a list that waiting is in
+-- vain.
 local function left_after(moment, hopeless)
   local deadline, pause = rille.now() + moment, SHORTEST
   while true do
@@ -77,11 +79,19 @@ end
 
 local function never() return false end
 
--- What the test has left: tasks, and the number of errors that nobody took. Errors are reported when
--- the last handle of their task goes.
+-- Then those of them that are leaked can be collected.
+local function all_waiting(list)
+  for _, task in ipairs(list) do
+    if task.status ~= "waiting" then return false end
+  end
+  return true
+end
+
+-- What the test has left: tasks, and the number of errors that nobody took. Errors are reported
+-- when the last handle of their task goes.
 local function look()
   drop_garbage()
-  local left = left_after(allowed and 0 or MOMENT, all_leaked)
+  local left = left_after(MOMENT, allowed and all_waiting or all_leaked)
   drop_garbage()
   return left, errors_so_far() - untaken
 end
@@ -132,8 +142,8 @@ local function finish()
   if test then tell(test, why) end
 end
 
--- Tasks may be stopped by `after_each` blocks, which busted runs when it has told of the test's end.
--- So we keep that for ourselves until the last of them, which is ours.
+-- Tasks may be stopped by `after_each` blocks, which busted runs when it has told of the test's
+-- end. So we keep that for ourselves until the last of them, which is ours.
 local function hold_end(element, parent, status)
   if not known or element.descriptor ~= "it" then return nil, true end
   ended = { element = element, parent = parent, status = status }
@@ -153,8 +163,9 @@ local function come_last(element)
   return nil, true
 end
 
---- Lets tests leave tasks and untaken errors behind: in the body of a block for its tests, in a test for
--- that one alone. What nothing can wake is collected all the same.
+--- Lets tests leave tasks and untaken errors behind.
+-- In the body of a block: all its tests; in a test: that one alone. What nothing can wake is
+-- collected all the same.
 -- @function allow_leaks
 -- @usage
 -- local leaks = require "rille.busted"

@@ -1,13 +1,13 @@
 --- The `rille` command: runs a script as `lua` does, with Rille's settings as options.
 --
--- The script's main program is this one's, in the same Lua state. One task, a daemon, waits for
--- Ctrl-\ beside those of the script.
+-- The script's main program is this one's, in the same Lua state. Until Ctrl-\ comes there are no
+-- tasks but the script's.
 -- @module rille.command
 
 local command_line = require "rille.command_line"
 
--- `--stats` puts another function in place of os.exit. This one is known to the transfer by its place
--- here, so that it can go to a task as before.
+-- `--stats` puts another function in place of os.exit. This one is known to the transfer by its
+-- place here, so that it can go to a task as before.
 local command = { exit = os.exit }
 
 local BAD_USAGE = 2
@@ -97,15 +97,11 @@ local function dump()
   io.stderr:write(title .. report.format(others, true))
 end
 
--- The first signal is watched for before the script begins, as it would end the program; each further one
--- before the tasks are listed, so that each is answered. At the program's end the wait ends without one.
-local function watch_quit(rille)
-  local quit = rille.notify "QUIT"
-  rille.go({ name = "Ctrl-\\", daemon = true }, function()
-    while quit:wait() and quit:cause() == "QUIT" do
-      quit = rille.notify "QUIT"
-      dump()
-    end
+-- Each signal starts a task, which first watches for the next: there is none in between.
+local function watch_quit()
+  require("rille").notify("QUIT"):after(function()
+    watch_quit()
+    dump()
   end)
 end
 
@@ -115,8 +111,8 @@ local function script_of(options, words)
 end
 
 local function run_script(options, words)
-  local rille = open_module(options.settings)
-  watch_quit(rille)
+  open_module(options.settings)
+  watch_quit()
   if options.stats then print_stats_at_exit() end
   set_arg(words, options.at)
   local ok, err = run(script_of(options, words), arg)

@@ -1,7 +1,7 @@
 --- The command line of the `rille` command: `rille [options] script.lua args...`.
 --
--- What stands before the script is for the command, all else for the script. argparse reads the options
--- where it is installed; elsewhere the reader here does, in the same way.
+-- What stands before the script is for the command, all else for the script. argparse reads the
+-- options where it is installed; elsewhere the reader here does, in the same way.
 -- @module rille.command_line
 
 local command_line = {}

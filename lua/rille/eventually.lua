@@ -16,10 +16,12 @@ end
 local function check(ok, position, expected, value, level)
   if ok then return end
   local text = "bad argument #%d to 'eventually' (%s expected, got %s)"
-  error(text:format(position, expected, type(value)), level + 2) -- this function, and its caller
+  level = level + 2 -- this function, and the assertion
+  error(text:format(position, expected, type(value)), level)
 end
 
--- A function that returns nothing says by not raising that it is content: it may be made of assertions.
+-- A function that returns nothing says by not raising that it is content: it may be made of
+-- assertions.
 local function content(result)
   return result[1] and (result.n == 1 or result[2])
 end
@@ -43,9 +45,9 @@ local function text_of(value)
   return says and tostring(value) or luassert:format({ value, n = 1 })[1]
 end
 
---- Calls a function until it returns a true value, or, if it returns nothing, until it does not raise.
--- In between it sleeps by `rille.sleep`, 1 ms at first and then ever longer, up to 50 ms. It is called at
--- least once. `assert.is_not.eventually` fails as soon as the function is content.
+--- Calls a function until it returns a true value; if it returns nothing, until it does not raise.
+-- In between it sleeps by `rille.sleep`, 1 ms at first and then ever longer, up to 50 ms. It is
+-- called at least once. `assert.is_not.eventually` fails as soon as the function is content.
 -- @function assert.eventually
 -- @tparam function fn called without arguments
 -- @tparam[opt=1] number seconds for how long at most
