@@ -1,8 +1,8 @@
 /*
 ** sched: workers, their queues, stealing, sleeping, and the monitor.
 **
-** A runnable fiber is in exactly one place: a worker's next slot, a worker's ring, the shared queue,
-** or running. Locks: a worker's ring has its own, the shared queue, the list of idle workers and
+** A runnable fiber is in exactly one place: a worker's next slot, a worker's ring, the shared queue, the queue of
+** those that had to give way, or running. Locks: a worker's ring has its own, the two queues, the list of idle workers and
 ** the counts have `S.lock`; none is taken while another is held.
 **
 ** No wake gets lost: a worker first enters the idle list, then looks at every queue once more, then
@@ -15,7 +15,6 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,8 +27,10 @@ enum {
   LOOK = 16,          /* each so many turns a worker looks at how it fares */
   MAX_THREADS = 4096, /* workers, stuck ones included */
   QUIET_TICKS = 8,    /* of the monitor with nothing to do, before it sleeps */
-  PATIENCE =
-      3 /* its looks at one turn: on a busy machine the system may be what keeps the worker */
+  /* the monitor's looks at one turn: */
+  PATIENCE = 3,   /* that found the worker waiting in a call, before it is stuck */
+  TIME_SLICE = 4, /* between which it computed, before it is asked to give way */
+  IN_VAIN = 4     /* and so many more, before it is stuck */
 };
 enum { FREE, STUCK, ROBBED };
 static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
@@ -39,7 +40,6 @@ static const double LONG_TURN = 20e-6;   /* in such turns what was woken had bet
 static const double MEETING = 5e-6; /* locks met more often than this: workers disturb each other */
 static const double PAUSE_TIME = 2e-3; /* then one of them leaves the others alone for so long */
 static const double TICK_TIME = 2e-3;  /* the monitor's, while something is runnable */
-static const size_t STACK = 2u << 20;
 
 typedef struct worker worker;
 struct worker {
@@ -50,26 +50,38 @@ struct worker {
   rl_fiber *ring[RING];
   atomic_uint turns;          /* odd while a fiber runs; written by the worker alone */
   atomic_uint_fast64_t parks; /* likewise */
-  atomic_uint stuck; /* FREE; STUCK: the monitor's verdict, taken back by the worker; ROBBED */
-  atomic_uint bell;  /* 1: somebody woke this worker */
+  atomic_uint stuck;    /* FREE; STUCK: the monitor's verdict, taken back by the worker; ROBBED */
+  atomic_uint give_way; /* the turn that the monitor wants to end */
+  atomic_uint bell;     /* 1: somebody woke this worker */
+  _Atomic(rl_fiber *)
+      fiber;         /* of this turn, or the last one: to be compared only, it may be gone */
   worker *idle_next; /* S.lock */
   bool idle;         /* S.lock */
   bool alive;        /* S.lock: a thread runs it */
+  rl_thread thread;  /* it is poked under S.lock, while alive and known */
   /* the worker's own: */
   bool long_turns; /* of late */
   unsigned looked; /* turns since it looked at how it fares */
   unsigned met;    /* rl_lock_met then */
   double since;    /* when that was */
-  unsigned seen;   /* the monitor's last look at turns */
-  unsigned same;   /* its looks since that found no other turn */
+  /* the monitor's: */
+  unsigned seen;    /* its last look at turns */
+  unsigned busy;    /* looks since that between which the thread computed */
+  unsigned waiting; /* looks in a row that found it waiting in a call */
+  uint64_t had;     /* its processor time at the last look */
 };
+
+typedef struct queue {
+  rl_fiber *first, *last; /* S.lock */
+  atomic_uint length;     /* written under S.lock */
+} queue;
 
 static struct {
   rl_lock lock;
-  rl_fiber *first, *last; /* shared queue; lock */
-  atomic_uint queued;     /* its length, written under lock */
-  worker *idle;           /* lock */
-  atomic_uint nidle;      /* written under lock */
+  queue shared;      /* what no worker has put into its own */
+  queue late;        /* what had to give way: it comes after all others */
+  worker *idle;      /* lock */
+  atomic_uint nidle; /* written under lock */
   atomic_uint searching;
   atomic_uint nstuck;
   atomic_uint threads; /* workers with a thread, written under lock */
@@ -84,7 +96,10 @@ static struct {
   _Atomic(void (*)(void)) on_quiet;
   _Atomic(worker *) workers[MAX_THREADS];
   _Atomic(double (*)(void)) when_idle;
-  atomic_uint monitor; /* bell of the monitor: 0 asleep, 1 on duty */
+  atomic_uint monitor;        /* bell of the monitor: 0 asleep, 1 on duty */
+  _Atomic(rl_chore *) chores; /* handed to the monitor */
+  rl_lock pin_lock;
+  struct rl_pin *pins; /* pin_lock: those whose threads run */
   atomic_uint_fast64_t steals;
   atomic_uint_fast64_t parks; /* of threads that are no workers */
 } S;
@@ -92,46 +107,45 @@ static struct {
 static RL_THREAD_LOCAL worker *self;
 static RL_THREAD_LOCAL bool runs_fibers; /* it is a worker's thread or a pinned fiber's */
 
+struct rl_pin {
+  rl_fiber *fiber;  /* to be compared only, when others look: it may be gone */
+  atomic_uint bell; /* 1: run */
+  atomic_bool end;
+  rl_thread thread;
+  struct rl_pin *prev, *next; /* S.pin_lock */
+};
+
 /* Are there barriers everywhere? Set before the first worker starts. */
 static bool plain_take;
 
-/* Threads */
-
-static atomic_bool any_thread;
-
-bool rl_thread_any(void) {
-  return atomic_load(&any_thread);
-}
-
-bool rl_thread_start(void *(*body)(void *), void *arg) {
-  pthread_t t;
-  pthread_attr_t attr;
-  sigset_t all, before;
-  if (pthread_attr_init(&attr) != 0) return false;
-  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attr, STACK);
-  atomic_store(&any_thread, true);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int failed = pthread_create(&t, &attr, body, arg);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attr);
-  return !failed;
-}
-
 /* Queues */
 
-static void shared_append(rl_fiber *first, rl_fiber *last, unsigned n) {
+static unsigned length(const queue *q) {
+  return atomic_load_explicit(&q->length, memory_order_relaxed);
+}
+
+static void append(queue *q, rl_fiber *first, rl_fiber *last, unsigned n) {
   rl_lock_take(&S.lock);
   last->next = NULL;
-  if (S.last)
-    S.last->next = first;
+  if (q->last)
+    q->last->next = first;
   else
-    S.first = first;
-  S.last = last;
-  atomic_store_explicit(&S.queued, atomic_load_explicit(&S.queued, memory_order_relaxed) + n,
-                        memory_order_relaxed);
+    q->first = first;
+  q->last = last;
+  atomic_store_explicit(&q->length, length(q) + n, memory_order_relaxed);
   rl_lock_leave(&S.lock);
+}
+
+/* With the lock: takes up to `most` from the head. */
+static unsigned remove_some(queue *q, rl_fiber **out, unsigned most) {
+  unsigned n = 0;
+  for (; n < most && q->first; n++) {
+    out[n] = q->first;
+    q->first = q->first->next;
+  }
+  if (!q->first) q->last = NULL;
+  atomic_store_explicit(&q->length, length(q) - n, memory_order_relaxed);
+  return n;
 }
 
 static unsigned ring_count(worker *w) {
@@ -169,7 +183,7 @@ static bool ring_put(worker *w, rl_fiber *f) {
 
 static void share(rl_fiber **f, unsigned n) {
   for (unsigned i = 0; i + 1 < n; i++) f[i]->next = f[i + 1];
-  if (n) shared_append(f[0], f[n - 1], n);
+  if (n) append(&S.shared, f[0], f[n - 1], n);
 }
 
 static void local_push(worker *w, rl_fiber *f) {
@@ -179,21 +193,30 @@ static void local_push(worker *w, rl_fiber *f) {
 
 /* Takes one from the shared queue, and a fair part of the rest into the ring. */
 static rl_fiber *shared_pop(worker *w) {
-  if (atomic_load_explicit(&S.queued, memory_order_relaxed) == 0) return NULL;
+  if (length(&S.shared) == 0) return NULL;
   rl_fiber *got[BATCH];
   rl_lock_take(&S.lock);
-  unsigned queued = atomic_load_explicit(&S.queued, memory_order_relaxed), n = 0;
-  unsigned part = queued / atomic_load_explicit(&S.wanted, memory_order_relaxed) + 1;
-  if (part > BATCH) part = BATCH;
-  while (n < part && S.first) {
-    got[n++] = S.first;
-    S.first = S.first->next;
-  }
-  if (!S.first) S.last = NULL;
-  atomic_store_explicit(&S.queued, queued - n, memory_order_relaxed);
+  unsigned part = length(&S.shared) / atomic_load_explicit(&S.wanted, memory_order_relaxed) + 1;
+  unsigned n = remove_some(&S.shared, got, part < BATCH ? part : BATCH);
   rl_lock_leave(&S.lock);
   for (unsigned i = 1; i < n; i++) local_push(w, got[i]);
   return n ? got[0] : NULL;
+}
+
+static rl_fiber *late_pop(void) {
+  rl_fiber *f = NULL;
+  if (length(&S.late) == 0) return NULL;
+  rl_lock_take(&S.lock);
+  remove_some(&S.late, &f, 1);
+  rl_lock_leave(&S.lock);
+  return f;
+}
+
+/* What a worker comes to when it has nothing of its own; in the other order now and then. */
+static rl_fiber *queued_pop(worker *w, bool late_first) {
+  rl_fiber *f = late_first ? late_pop() : shared_pop(w);
+  if (f) return f;
+  return late_first ? shared_pop(w) : late_pop();
 }
 
 /* By the worker itself, between two turns: a thief comes only within one (see rob). */
@@ -256,7 +279,7 @@ static rl_fiber *steal(worker *w) {
 
 /* Is anything runnable that no worker is about to come to? */
 static bool work_waits(void) {
-  if (atomic_load_explicit(&S.queued, memory_order_relaxed) > 0) return true;
+  if (length(&S.shared) + length(&S.late) > 0) return true;
   unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
   for (unsigned i = 0; i < n; i++) {
     worker *w = slot(i);
@@ -422,6 +445,7 @@ static bool resign(worker *w) {
   if (gone) {
     leave_idle(w);
     w->alive = false;
+    atomic_store_explicit(&w->thread.known, false, memory_order_relaxed);
     atomic_fetch_sub_explicit(&S.threads, 1, memory_order_relaxed);
   }
   rl_lock_leave(&S.lock);
@@ -482,7 +506,7 @@ static rl_fiber *search(worker *w) {
   double until = rl_now() + SEARCH_TIME;
   do
     for (int i = 0; i < 16; i++) {
-      rl_fiber *f = shared_pop(w);
+      rl_fiber *f = queued_pop(w, false);
       if (!f) f = steal(w);
       if (f) return f;
       for (int k = 0; k < 8; k++) rl_spin_hint();
@@ -520,10 +544,10 @@ static void yield_next(worker *w) {
 static rl_fiber *find_local(worker *w, unsigned turn) {
   rl_fiber *f;
   if (turn % LINE == 0) yield_next(w);
-  if (turn % FAIR == 0 && (f = shared_pop(w)) != NULL) return f;
+  if (turn % FAIR == 0 && (f = queued_pop(w, turn % (2 * FAIR) == 0)) != NULL) return f;
   if ((f = take_next(w)) != NULL) return f;
   if (ring_take(w, &f, 1)) return f;
-  return shared_pop(w);
+  return queued_pop(w, false);
 }
 
 /* Returns the fiber to run, or NULL when the thread is to end. */
@@ -576,6 +600,7 @@ static void next_turn(worker *w) {
 
 /* True: it was stuck in it. */
 static bool run(worker *w, rl_fiber *f) {
+  atomic_store_explicit(&w->fiber, f, memory_order_relaxed);
   next_turn(w);
   f->run(f);
   next_turn(w);
@@ -604,6 +629,7 @@ static void *worker_main(void *arg) {
   bool looking = false;
   rl_fiber *f;
   look_anew(w, rl_now());
+  rl_thread_enter(&w->thread);
   for (unsigned turn = 1;; turn++) {
     f = looking || turn % FAIR == 0 ? NULL : take_next(w);
     if (!f && !(f = find(w, turn, &looking))) return NULL;
@@ -649,16 +675,63 @@ static bool add_worker(void) {
 
 /* The monitor */
 
-/* A worker is stuck when it has run the same fiber for some looks. One that ended its turn at the
-   moment of the verdict could not take it back: the next look does. */
+static bool known(rl_thread *t) {
+  return atomic_load_explicit(&t->known, memory_order_acquire);
+}
+
+/* Its thread cannot end meanwhile. */
+static void poke(worker *w) {
+  if (!known(&w->thread) || !rl_thread_bears(&w->thread)) return;
+  rl_lock_take(&S.lock);
+  if (w->alive && known(&w->thread)) rl_thread_poke(&w->thread);
+  rl_lock_leave(&S.lock);
+}
+
+static void ask_to_give_way(worker *w, unsigned turn) {
+  atomic_store_explicit(&w->give_way, turn, memory_order_relaxed);
+  poke(w);
+}
+
+static void see_new_turn(worker *w, unsigned turn) {
+  w->seen = turn;
+  w->busy = w->waiting = 0;
+  w->had = known(&w->thread) ? rl_thread_time(&w->thread) : 0;
+  if (!(turn & 1)) unmark_stuck(w);
+}
+
+/* Looks once more at a turn. What counts is what its thread did meanwhile, not how long it took: on a busy machine
+   the system may be what keeps it. */
+static void see_turn_again(worker *w) {
+  uint64_t had = rl_thread_time(&w->thread);
+  if (had != w->had)
+    w->busy++;
+  else if (!rl_thread_computes(&w->thread)) {
+    w->waiting++;
+    return;
+  }
+  w->had = had;
+  w->waiting = 0;
+}
+
+/* A worker that waits in a call is stuck after some looks. One that computes is asked to give way, and is stuck if
+   it cannot. One that ended its turn at the moment of the verdict could not take it back: the next look does. */
 static void judge(worker *w) {
-  unsigned turns = atomic_load_explicit(&w->turns, memory_order_relaxed);
-  w->same = turns == w->seen ? w->same + 1 : 0;
-  w->seen = turns;
-  if (!(turns & 1))
-    unmark_stuck(w);
-  else if (w->same >= PATIENCE)
-    mark_stuck(w);
+  unsigned turn = atomic_load_explicit(&w->turns, memory_order_relaxed);
+  if (turn != w->seen || !(turn & 1) || !known(&w->thread)) {
+    see_new_turn(w, turn);
+    return;
+  }
+  see_turn_again(w);
+  bool in_vain = w->busy >= TIME_SLICE + IN_VAIN;
+  if (w->waiting >= PATIENCE || in_vain) mark_stuck(w);
+  if (w->waiting > 0 || w->busy < TIME_SLICE) return;
+  if (!in_vain || w->busy % TIME_SLICE == 0) ask_to_give_way(w, turn); /* one day it may */
+}
+
+bool rl_sched_give_way(void) {
+  worker *w = self;
+  return w && atomic_load_explicit(&w->give_way, memory_order_relaxed) ==
+                  atomic_load_explicit(&w->turns, memory_order_relaxed);
 }
 
 static bool next_waits(void) {
@@ -678,7 +751,7 @@ static void relieve(void) {
   if (runs >= wanted) return;
   unsigned more = atomic_load_explicit(&S.nstuck, memory_order_relaxed);
   if (more < wanted - runs) more = wanted - runs;
-  unsigned queued = atomic_load_explicit(&S.queued, memory_order_relaxed) + wanted;
+  unsigned queued = length(&S.shared) + length(&S.late) + wanted;
   unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
   for (unsigned i = 0; i < n; i++)
     if (slot(i)) queued += ring_count(slot(i));
@@ -686,23 +759,85 @@ static void relieve(void) {
   while (more-- > 0 && add_worker()) continue;
 }
 
+/* Chores */
+
+void rl_sched_attend(rl_chore *c) {
+  c->next = atomic_load_explicit(&S.chores, memory_order_relaxed);
+  while (!atomic_compare_exchange_weak(&S.chores, &c->next, c)) continue;
+  ring_bell(&S.monitor); /* after the push: see how the monitor goes to sleep */
+}
+
+/* Attends to each of `list`; those that go on join `left`. One that is done may be handed over anew at once, or be
+   gone. */
+static void attend_each(rl_chore *list, rl_chore **left) {
+  rl_chore *c;
+  while ((c = list) != NULL) {
+    list = c->next;
+    if (c->attend(c)) continue;
+    c->next = *left;
+    *left = c;
+  }
+}
+
+/* Those from before and those handed over meanwhile; returns those that go on. */
+static rl_chore *attend_all(rl_chore *list) {
+  rl_chore *left = NULL;
+  attend_each(list, &left);
+  attend_each(atomic_exchange(&S.chores, NULL), &left);
+  return left;
+}
+
+/* In a turn that `f` has, or any (NULL). */
+static bool in_turn(worker *w, rl_fiber *f) {
+  if (!(atomic_load_explicit(&w->turns, memory_order_relaxed) & 1)) return false;
+  return !f || atomic_load_explicit(&w->fiber, memory_order_relaxed) == f;
+}
+
+static void poke_workers(rl_fiber *f) {
+  unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
+  for (unsigned i = 0; i < n; i++)
+    if (slot(i) && in_turn(slot(i), f)) poke(slot(i));
+}
+
+static void poke_pinned(rl_fiber *f) {
+  rl_lock_take(&S.pin_lock);
+  for (struct rl_pin *p = S.pins; p; p = p->next)
+    if ((!f || p->fiber == f) && rl_thread_bears(&p->thread)) rl_thread_poke(&p->thread);
+  rl_lock_leave(&S.pin_lock);
+}
+
+void rl_sched_poke(rl_fiber *f) {
+  if (f->pin)
+    poke_pinned(f);
+  else
+    poke_workers(f);
+}
+
+void rl_sched_poke_all(void) {
+  poke_workers(NULL);
+  poke_pinned(NULL);
+}
+
 static void *monitor_main(void *arg) {
   (void)arg;
   unsigned quiet = 0;
+  rl_chore *chores = NULL;
   for (;;) {
     rl_futex_wait(&S.monitor, 1, rl_now() + TICK_TIME);
     bool waits = work_waits() || next_waits();
+    chores = attend_all(chores);
     unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
     for (unsigned i = 0; i < n; i++)
       if (slot(i) && waits) judge(slot(i));
     if (work_waits()) relieve();
-    quiet = waits ? 0 : quiet + 1;
+    quiet = waits || chores ? 0 : quiet + 1;
     if (quiet < QUIET_TICKS) continue;
     quiet = 0;
     atomic_store_explicit(&S.monitor, 0, memory_order_seq_cst);
     /* whoever pushed without seeing this 0 has its push seen after one tick more */
     rl_futex_wait(&S.monitor, 0, rl_now() + TICK_TIME);
-    if (work_waits() || next_waits()) atomic_store_explicit(&S.monitor, 1, memory_order_seq_cst);
+    if (work_waits() || next_waits() || atomic_load(&S.chores))
+      atomic_store_explicit(&S.monitor, 1, memory_order_seq_cst);
     while (atomic_load_explicit(&S.monitor, memory_order_acquire) == 0)
       rl_futex_wait(&S.monitor, 0, INFINITY);
   }
@@ -741,15 +876,30 @@ bool rl_sched_start(void) {
   return ok;
 }
 
-struct rl_pin {
-  rl_fiber *fiber;
-  atomic_uint bell; /* 1: run */
-  atomic_bool end;
-};
+static void enlist_pin(struct rl_pin *p) {
+  rl_lock_take(&S.pin_lock);
+  p->prev = NULL;
+  p->next = S.pins;
+  if (S.pins) S.pins->prev = p;
+  S.pins = p;
+  rl_lock_leave(&S.pin_lock);
+}
+
+static void delist_pin(struct rl_pin *p) {
+  rl_lock_take(&S.pin_lock);
+  if (p->prev)
+    p->prev->next = p->next;
+  else
+    S.pins = p->next;
+  if (p->next) p->next->prev = p->prev;
+  rl_lock_leave(&S.pin_lock);
+}
 
 static void *pinned_main(void *arg) {
   struct rl_pin *p = arg;
   runs_fibers = true;
+  rl_thread_enter(&p->thread);
+  enlist_pin(p);
   while (!atomic_load_explicit(&p->end, memory_order_relaxed)) {
     while (atomic_load_explicit(&p->bell, memory_order_acquire) == 0)
       rl_futex_wait(&p->bell, 0, INFINITY);
@@ -758,6 +908,7 @@ static void *pinned_main(void *arg) {
     rl_sched_leave();
     rl_sched_nudge(NULL);
   }
+  delist_pin(p);
   free(p);
   atomic_fetch_sub_explicit(&S.pinned, 1, memory_order_relaxed);
   return NULL;
@@ -786,8 +937,8 @@ static void ring_pinned(struct rl_pin *p) {
   ring_bell(&p->bell);
 }
 
-static void push_shared(rl_fiber *f) {
-  shared_append(f, f, 1);
+static void push(queue *q, rl_fiber *f) {
+  append(q, f, f, 1);
   wake_one();
   call_monitor();
 }
@@ -797,7 +948,7 @@ void rl_sched_ready(rl_fiber *f) {
   if (f->pin) {
     ring_pinned(f->pin);
   } else if (!w) {
-    push_shared(f);
+    push(&S.shared, f);
   } else if (w->long_turns) {
     local_push(w, f);
     wake_one();
@@ -818,7 +969,9 @@ void rl_sched_requeue(rl_fiber *f) {
   if (f->pin) {
     ring_pinned(f->pin);
   } else if (!self) {
-    push_shared(f);
+    push(&S.shared, f);
+  } else if (rl_sched_give_way()) {
+    push(&S.late, f);
   } else {
     local_push(self, f);
     if (ring_count(self) > 1 || atomic_load_explicit(&self->next, memory_order_relaxed)) wake_one();
@@ -835,7 +988,7 @@ static bool blocked_sleep(void) {
 }
 
 static bool queues_empty(void) {
-  if (atomic_load_explicit(&S.queued, memory_order_relaxed) > 0) return false;
+  if (length(&S.shared) + length(&S.late) > 0) return false;
   unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
   for (unsigned i = 0; i < n; i++)
     if (slot(i) &&

@@ -2,13 +2,15 @@
 ** sched: worker threads that run fibers. A fiber is a function that returns when it has parked,
 ** ended or given up its turn; whoever makes it runnable again calls rl_sched_ready. Each worker has
 ** a "next" slot for the fiber it woke last and a local queue; idle workers steal, then sleep.
-** A monitor adds threads while workers are stuck in one fiber and others wait to run.
+** A monitor asks a fiber that runs for long while others wait to give way, and adds threads while workers
+** are stuck in fibers that cannot.
 */
 #ifndef RL_SCHED_H
 #define RL_SCHED_H
 
 #include "core/lock.h"
 #include "core/object.h"
+#include "core/thread.h"
 
 typedef struct rl_fiber rl_fiber;
 struct rl_fiber {
@@ -16,11 +18,6 @@ struct rl_fiber {
   void (*run)(rl_fiber *f); /* immutable; when it returns the worker touches f no more */
   struct rl_pin *pin;       /* its own thread, or NULL; immutable once started */
 };
-
-/* Starts a detached thread with all signals blocked. */
-bool rl_thread_start(void *(*body)(void *), void *arg);
-/* Has there ever been one? */
-bool rl_thread_any(void);
 
 /* Starts the workers when they do not run yet. False: no thread could be made. */
 bool rl_sched_start(void);
@@ -73,6 +70,21 @@ double rl_sched_stamp(void);
 
 /* Is the calling thread one of the workers? */
 bool rl_sched_is_worker(void);
+
+/* What the monitor does at each of its looks, until it returns true; then `c` may be attended to anew. */
+typedef struct rl_chore rl_chore;
+struct rl_chore {
+  rl_chore *next;
+  bool (*attend)(rl_chore *c);
+};
+void rl_sched_attend(rl_chore *c);
+
+/* For chores. Pokes the thread that runs `f`, if it bears that; nothing when none does. */
+void rl_sched_poke(rl_fiber *f);
+/* The same for every thread that runs a fiber. */
+void rl_sched_poke_all(void);
+/* Asked in a fiber: is it to give way, because it has run for long and others wait? */
+bool rl_sched_give_way(void);
 
 /* Counts a wait that parks a fiber or blocks the thread. */
 void rl_sched_parked(void);

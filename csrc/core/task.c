@@ -4,6 +4,8 @@
 */
 #include "core/task.h"
 
+#include "core/interrupt.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +110,7 @@ bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
 void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
   rl_wakes ws = {NULL, NULL};
+  rl_interrupt_close(t);
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
   if (rl_logging()) rl_log_task(failed ? RL_LOG_FAILED : RL_LOG_FINISHED, t);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
@@ -161,6 +164,8 @@ unsigned rl_program_interrupt(rl_program *p) {
 static const double MOMENT = 0.2;
 static const double LOOK = 2e-3; /* between looks at what tasks do */
 
+enum { GOING_ON, ENDING, ENDED };
+
 static void count_busy(rl_task *t, void *ud) {
   rl_task_state s = rl_task_status(t);
   if (s == RL_RUNNING || s == RL_RUNNABLE) ++*(unsigned *)ud;
@@ -189,23 +194,63 @@ static void give_moment(rl_program *p) {
     await_change(p, atomic_load_explicit(&p->bell, memory_order_acquire));
 }
 
+/* The monitor's: those that run are to see what is pending. */
+static bool poke_all(rl_chore *c) {
+  rl_program *p = (rl_program *)(void *)((char *)c - offsetof(rl_program, poking));
+  if (atomic_load(&p->ended) == ENDED || left(p) == 0) return true;
+  rl_sched_poke_all();
+  return false;
+}
+
+static void mark(rl_task *t) {
+  atomic_fetch_or_explicit(&t->pending, RL_PENDING_END, memory_order_relaxed);
+}
+
+static void mark_any(rl_task *t, void *ud) {
+  (void)ud;
+  mark(t);
+}
+
+static void mark_busy(rl_task *t, void *ud) {
+  rl_task_state s = rl_task_status(t);
+  (void)ud;
+  if (s == RL_RUNNING || s == RL_RUNNABLE) mark(t);
+}
+
+/* Those that run on although they had their moment. */
+static void interrupt_busy(rl_program *p) {
+  if (left(p) == 0) return;
+  rl_program_each(p, mark_busy, NULL);
+  p->poking.attend = poke_all;
+  rl_sched_attend(&p->poking);
+}
+
+/* Those that are woken by the end have a part of that time for what they do then, before they are interrupted too. */
 static void unwind(rl_program *p) {
-  double until = rl_now() + MOMENT;
+  double now = rl_now(), until = now + MOMENT, patient = now + MOMENT / 4;
   do {
     unsigned bell = atomic_load_explicit(&p->bell, memory_order_acquire);
     rl_program_interrupt(p);
+    if (rl_now() > patient) rl_program_each(p, mark_any, NULL);
     if (left(p) > 0) await_change(p, bell);
   } while (left(p) > 0 && rl_now() < until);
 }
 
-static void report_ended(rl_task *t, void *ud) {
+static void report_abandoned(const rl_task *t) {
+  if (t->daemon || atomic_load_explicit(&t->leaving, memory_order_relaxed)) return;
+  fprintf(stderr, "rille: task %llu \"%s\", started at %s, was abandoned: it did not end\n",
+          (unsigned long long)t->id, t->name, t->started);
+}
+
+static void report_last(rl_task *t, void *ud) {
   (void)ud;
-  if (!rl_task_ended(t)) return;
+  if (!rl_task_ended(t)) {
+    report_abandoned(t);
+    return;
+  }
   report(t);
   atomic_store_explicit(&t->taken, true, memory_order_relaxed);
 }
-
-enum { GOING_ON, ENDING, ENDED };
 
 /* Whoever leaves the process before would cut the end short. A bound is kept even so: a signal handler may
    have come here, on top of the one that is at it. */
@@ -223,9 +268,10 @@ unsigned rl_program_end(rl_program *p, bool own) {
   give_moment(p);
   if (p->ending) p->ending(p, own);
   atomic_store(&p->over, true);
+  interrupt_busy(p);
   rl_done_fire(p->background, RL_CANCELED, NULL);
   unwind(p);
-  rl_program_each(p, report_ended, NULL);
+  rl_program_each(p, report_last, NULL);
   atomic_store(&p->ended, ENDED);
   rl_futex_wake(&p->ended, INT_MAX);
   return left(p);

@@ -36,6 +36,7 @@ struct rl_program {
   void (*ending)(rl_program *p,
                  bool own); /* called when the tasks have had their moment; immutable */
   rl_waiter waiter;         /* the main program's own */
+  rl_chore poking;          /* the monitor's, while tasks are unwound */
   void *binding;            /* the binding's record of the main state; immutable */
   rl_done *background;      /* immutable; fires when the program ends */
   rl_program *next;         /* in the list of programs, which only grows */
@@ -53,16 +54,25 @@ struct rl_task {
   bool unlogged; /* it listens to the log, and is not told of there */
   unsigned
       leak_told; /* the turn of the wait that the log has called a leak; by who holds the task */
-  atomic_uchar state; /* an rl_task_state, as its own thread sees it */
-  atomic_bool taken;  /* somebody has seen the outcome */
-  double since;       /* when it was started */
+  atomic_uchar state;   /* an rl_task_state, as its own thread sees it */
+  atomic_uchar pending; /* what is to be raised in it: an rl_pending; see interrupt */
+  atomic_bool leaving;  /* it is in os.exit */
+  atomic_bool taken;    /* somebody has seen the outcome */
+  double since;         /* when it was started */
   union {
     rl_msg call;    /* function and arguments, until it runs */
     rl_msg outcome; /* results or error; immutable once ended */
   };
   char *traceback; /* of its error; immutable once ended */
   char *complaint; /* the error as text, for the report if nobody takes it */
-  void *binding;   /* the binding's, while it lives; its own thread's, or an inspector's */
+  struct rl_interrupts {
+    rl_lock lock;
+    struct rl_reason *first, *last; /* lock: not raised yet */
+    bool attended;                  /* lock: the monitor sees to it */
+    bool over;                      /* lock: the task has ended */
+    rl_chore chore;
+  } interrupts;
+  void *binding; /* the binding's, while it lives; its own thread's, or an inspector's */
   void (*discard)(void *binding); /* for a task that was never started; immutable */
   char started[];                 /* "file:line", and the name if it has one of its own */
 };
@@ -89,7 +99,7 @@ void rl_program_each(rl_program *p, void (*visit)(rl_task *t, void *ud), void *u
 /* Unwinds those that wait: their wait ends with RL_ENDED. Returns how many. */
 unsigned rl_program_interrupt(rl_program *p);
 /* Ends the runtime of a program: running tasks get a moment, then its background fires, all waits are
-   unwound, and untaken errors reported. Returns how many tasks had to be abandoned. When somebody else
+   unwound, what runs on is interrupted, and untaken errors and the tasks left are reported. Returns how many tasks had to be abandoned. When somebody else
    is at it, waits until that is done. `own`: on the thread of its main program. */
 unsigned rl_program_end(rl_program *p, bool own);
 /* Nothing of it is left to end: its threads are another process's. */

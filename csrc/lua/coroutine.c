@@ -3,7 +3,7 @@
 ** and `wrap` tell a coroutine's own yield from one that parks the whole task and pass the latter
 ** outwards; a task's body, although it runs as a coroutine, looks like a main program.
 */
-#include "lua/state.h"
+#include "lua/interrupt.h"
 
 static lua_State *check_thread(lua_State *L, int idx) {
   lua_State *co = lua_tothread(L, idx);
@@ -35,8 +35,10 @@ static int advance(lua_State *L, rl_state *S, lua_State *co, int narg) {
   bool parkable = S->parkable;
   S->parkable = parkable && L == below && lua_isyieldable(L);
   S->running = co;
+  if (S->armed) rl_interrupt_follow(S);
   int status = lua_resume(co, L, narg, &n);
   S->running = below;
+  if (S->armed) rl_interrupt_follow(S);
   S->parkable = parkable;
   if (status == LUA_YIELD && (S->parking || S->requeue)) return PARKED;
   if (status != LUA_OK && status != LUA_YIELD) {
@@ -115,11 +117,18 @@ static int wrapped(lua_State *L) {
   return n == FAILED ? wrap_error(L, co) : n;
 }
 
-static int co_wrap(lua_State *L) {
+/* Pushes a coroutine that is to run the function at 1. */
+static int co_create(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_State *co = lua_newthread(L);
+  rl_interrupt_made(rl_self(L), co);
   lua_pushvalue(L, 1);
   lua_xmove(L, co, 1);
+  return 1;
+}
+
+static int co_wrap(lua_State *L) {
+  co_create(L);
   lua_pushlightuserdata(L, rl_self(L));
   lua_insert(L, -2);
   lua_pushcclosure(L, wrapped, 2);
@@ -139,11 +148,9 @@ static int co_isyieldable(lua_State *L) {
 }
 
 void rl_open_coroutine(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {{"resume", co_resume},
-                                       {"wrap", co_wrap},
-                                       {"yield", co_yield },
-                                       {"isyieldable", co_isyieldable},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"create", co_create}, {"resume", co_resume},           {"wrap", co_wrap},
+      {"yield", co_yield },  {"isyieldable", co_isyieldable}, {NULL, NULL}};
   lua_getglobal(L, "coroutine");
   rl_setfuncs(L, S, functions);
   lua_pop(L, 1);

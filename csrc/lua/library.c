@@ -128,6 +128,7 @@ static void open_all(lua_State *L, rl_state *S) {
   luaL_requiref(L, LUA_LOADLIBNAME, luaopen_package, 1);
   luaL_requiref(L, LUA_DBLIBNAME, luaopen_debug, 1);
   lua_pop(L, 2);
+  rl_open_debug(L, S);
   rl_state_set_paths(L, S);
   rl_state_open_idle(L, S);
   rl_names_open(L);

@@ -17,7 +17,9 @@ extern char **environ;
 static int os_exit(lua_State *L) {
   int status = lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
                                    : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
-  rl_runtime_exit(rl_self(L)->program, status);
+  rl_state *S = rl_self(L);
+  atomic_store_explicit(&S->task->leaving, true, memory_order_relaxed);
+  rl_runtime_exit(S->program, status);
 }
 
 static int spawn_shell(const char *command, pid_t *pid) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "lua/deadlock.h"
+#include "lua/interrupt.h"
 #include "lua/library.h"
 #include "lua/report.h"
 #include "lua/runtime.h"
@@ -171,6 +172,7 @@ static void record_init(rl_state *S, rl_task *t, rl_program *p) {
   S->task = t;
   S->program = p;
   S->parkable = true;
+  S->hooking = true;
   S->wait = &S->own_wait;
   rl_wait_open(S->wait, t ? &t->waiter : p ? &p->waiter : NULL);
 }
@@ -178,6 +180,7 @@ static void record_init(rl_state *S, rl_task *t, rl_program *p) {
 void rl_state_open_idle(lua_State *L, rl_state *S) {
   static const char idle_key = 0;
   S->idle = lua_newthread(L);
+  rl_interrupt_made(S, S->idle);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &idle_key);
 }
 
@@ -204,6 +207,7 @@ rl_state *rl_state_of(lua_State *L) {
   p->binding = S;
   p->ending = rl_report_leaks;
   rl_sched_when_idle(keep_house);
+  rl_interrupt_open();
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);

@@ -19,8 +19,14 @@ struct rl_state {
                            run during a wait */
   rl_wait own_wait;
   lua_State *idle; /* a thread on which others may collect garbage while the state waits; NULL: L */
-  lua_State *running;   /* the coroutine our `resume` runs, or L */
-  unsigned tidied;      /* the turn of its waiter in which they did so last */
+  unsigned tidied; /* the turn of its waiter in which they did so last */
+  lua_State *volatile running; /* the coroutine our `resume` runs, or L */
+  /* a task's hook, see interrupt: */
+  lua_State *volatile armed; /* the coroutine that has it, or NULL */
+  volatile bool hooking;     /* the signal handler is to keep away */
+  lua_Hook kept_hook;        /* what the armed one had itself */
+  int kept_mask, kept_count;
+  unsigned ends;        /* how often the program's end was raised */
   bool parkable;        /* everything below `running` can yield */
   bool parking;         /* the yield under way parks the task */
   bool requeue;         /* the yield under way only gives up the turn */
@@ -47,6 +53,13 @@ struct rl_state {
 /* The state of a running C function of ours. */
 static inline rl_state *rl_self(lua_State *L) {
   return (rl_state *)lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* The state of a task: what has no upvalue, nor any room on the stack, finds it like this. */
+static inline rl_state *rl_state_of_task(lua_State *L) {
+  void *S;
+  lua_getallocf(L, &S);
+  return S;
 }
 
 /* Can a wait in L park the task (rather than block its thread)? */
@@ -96,6 +109,7 @@ extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[]
 void rl_open_coroutine(lua_State *L, rl_state *S);
 void rl_open_os(lua_State *L, rl_state *S);
 void rl_open_io(lua_State *L, rl_state *S);
+void rl_open_debug(lua_State *L, rl_state *S);
 /* What a task's package library and random numbers begin with. */
 void rl_state_set_paths(lua_State *L, rl_state *S);
 void rl_state_seed_random(lua_State *L);

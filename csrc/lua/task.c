@@ -35,9 +35,10 @@ the task's last handle goes or the program ends: it is never lost.
 #include <string.h>
 
 #include "core/after.h"
+#include "core/interrupt.h"
 #include "lua/inspect.h"
+#include "lua/interrupt.h"
 #include "lua/log.h"
-#include "lua/state.h"
 #include "lua/transfer.h"
 
 /* Running */
@@ -66,15 +67,8 @@ static void note_global(lua_State *L, rl_state *S) {
   lua_replace(L, 1);
 }
 
-/* The state of a task: these functions need no upvalue, nor any room on the stack, to find it. */
-static rl_state *of_task(lua_State *L) {
-  void *S;
-  lua_getallocf(L, &S);
-  return S;
-}
-
 static int on_error(lua_State *L) {
-  rl_state *S = of_task(L);
+  rl_state *S = rl_state_of_task(L);
   lua_settop(L, 1);
   if (lua_type(L, 1) == LUA_TSTRING) note_global(L, S);
   luaL_traceback(L, L, NULL, 1);
@@ -84,16 +78,20 @@ static int on_error(lua_State *L) {
   return 1;
 }
 
+/* What no instruction has come to, after a call of a C function, is raised last. */
 static int body_done(lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   (void)ctx;
+  rl_state *S = rl_state_of_task(L);
+  if (rl_interrupt_pending(S->task) & RL_PENDING_REASON) rl_interrupt_raise(L, S);
   return lua_gettop(L);
 }
 
 /* Decodes the call and makes it. */
 static int body(lua_State *L) {
-  rl_state *S = of_task(L);
+  rl_state *S = rl_state_of_task(L);
   int n = rl_receive(L, S, &S->task->call);
+  rl_interrupt_begin(L, S);
   if (lua_type(L, 1) == LUA_TSTRING) {
     lua_getglobal(L, "require");
     lua_pushvalue(L, 1);
@@ -109,7 +107,7 @@ static int body(lua_State *L) {
 /* The handler stays below the results or the error: there may be no room to push anything. */
 static int main_done(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
-  of_task(L)->succeeded = status == LUA_OK || status == LUA_YIELD;
+  rl_state_of_task(L)->succeeded = status == LUA_OK || status == LUA_YIELD;
   return lua_gettop(L);
 }
 
@@ -212,7 +210,11 @@ static void run(rl_fiber *f) {
   for (;;) {
     int n;
     S->parking = S->requeue = false;
+    if (rl_interrupt_pending(t)) rl_interrupt_arm(S);
+    rl_interrupt_here = S;
     int status = lua_resume(S->L, NULL, 0, &n);
+    rl_interrupt_here = NULL;
+    if (S->armed) rl_interrupt_disarm(S);
     if (status != LUA_YIELD) {
       finish(t, S, status);
       return;
@@ -514,6 +516,41 @@ static int task_id(lua_State *L) {
   return 1;
 }
 
+/***
+Raises an error in the task.
+It is raised once for each call, at the task's next wait or instruction: a wait ends at once with nothing sent or
+received; a loop without any wait is interrupted too, within some milliseconds; so is what runs in the task's
+coroutines. A task that has not begun fails as it begins. A call of a C function is not interrupted, but raises as it
+returns. The error is one like others: `pcall` catches it, and `<close>` variables run, and may wait.
+Reasons of several calls are raised in their order, one after the other as the task comes to run.
+A task may interrupt itself. From Python's `task.cancel` and Erlang's `exit`; the reason is ours.
+@function task:interrupt
+@param[opt="interrupted"] reason what is raised, as it is: any value but `nil` that can cross; by default the string `"interrupted"` behind the
+place where the task is, as in other errors
+@treturn boolean `true`, or `false` when the task had ended
+@raise `cannot send ...` with the path, from "reason" on, when the reason cannot cross, and then nothing has happened; out of memory
+@usage
+local task = rille.go(function()
+  while true do end
+end)
+assert(task:interrupt("enough"))
+local ok, err = task:join()
+assert(ok == false and err == "enough")
+assert(task:interrupt() == false)
+*/
+static int task_interrupt(lua_State *L) {
+  rl_state *S;
+  rl_msg reason = {.tag = RL_MSG_NONE};
+  rl_task *t = check(L, &S);
+  if (!lua_isnoneornil(L, 2)) rl_encode(L, S, 2, "reason", &reason);
+  rl_status st = rl_interrupt_send(t, &reason);
+  rl_msg_drop(&reason);
+  if (st == RL_NO_MEMORY) return luaL_error(L, "not enough memory");
+  if (st == RL_OK && t == S->task) rl_interrupt_arm(S);
+  lua_pushboolean(L, st == RL_OK);
+  return 1;
+}
+
 static const char *const state_names[RL_TASK_STATES] = {"runnable", "running", "waiting",
                                                         "finished", "failed"};
 
@@ -581,10 +618,15 @@ static int rille_yield(lua_State *L) {
   return rl_give_turn(L, rl_self(L), nothing_k);
 }
 
-const luaL_Reg rl_task_methods[] = {
-    {"join", task_join},           {"await", task_await}, {"traceback", task_traceback},
-    {"name", task_name},           {"id", task_id},       {"status", task_status},
-    {"__tostring", task_tostring}, {NULL, NULL}};
+const luaL_Reg rl_task_methods[] = {{"join", task_join},
+                                    {"await", task_await},
+                                    {"traceback", task_traceback},
+                                    {"name", task_name},
+                                    {"id", task_id},
+                                    {"status", task_status},
+                                    {"interrupt", task_interrupt},
+                                    {"__tostring", task_tostring},
+                                    {NULL, NULL}};
 
 const luaL_Reg rl_stop_methods[] = {{"__call", stop_call}, {NULL, NULL}};
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "lua/deadlock.h"
+#include "lua/interrupt.h"
 #include "lua/log.h"
 #include "lua/state.h"
 #include "lua/transfer.h"
@@ -105,9 +106,11 @@ static int interrupted(lua_State *L, rl_state *S, rl_status st) {
     return lua_error(L);
   }
   if (st == RL_STALLED) return rl_testing_stalled(L, S);
-  rl_assert(st == RL_ENDED || st == RL_LEAKED, "interrupted without a reason");
   rl_log_wait(S, st == RL_LEAKED ? RL_LOG_COLLECTED : RL_LOG_INTERRUPTED);
-  S->unwound = st == RL_ENDED ? RL_UNWOUND : "leaked";
+  if (st == RL_INTERRUPTED) rl_interrupt_raise(L, S);
+  if (st == RL_ENDED) rl_interrupt_raise_end(L, S);
+  rl_assert(st == RL_LEAKED, "interrupted without a reason");
+  S->unwound = "leaked";
   return luaL_error(L, "%s", S->unwound);
 }
 
