@@ -27,6 +27,7 @@ enum {
   LOOK = 16,          /* each so many turns a worker looks at how it fares */
   MAX_THREADS = 4096, /* workers, stuck ones included */
   QUIET_TICKS = 8,    /* of the monitor with nothing to do, before it sleeps */
+  OFTEN = 100,        /* with nothing but chores, before it makes them slower */
   /* the monitor's looks at one turn: */
   PATIENCE = 3,   /* that found the worker waiting in a call, before it is stuck */
   TIME_SLICE = 4, /* between which it computed, before it is asked to give way */
@@ -40,6 +41,8 @@ static const double LONG_TURN = 20e-6;   /* in such turns what was woken had bet
 static const double MEETING = 5e-6; /* locks met more often than this: workers disturb each other */
 static const double PAUSE_TIME = 2e-3; /* then one of them leaves the others alone for so long */
 static const double TICK_TIME = 2e-3;  /* the monitor's, while something is runnable */
+static const double SLOW_TICK_TIME =
+    16e-3; /* while somebody is to be interrupted who does not come round */
 
 typedef struct worker worker;
 struct worker {
@@ -820,16 +823,17 @@ void rl_sched_poke_all(void) {
 
 static void *monitor_main(void *arg) {
   (void)arg;
-  unsigned quiet = 0;
+  unsigned quiet = 0, attended = 0;
   rl_chore *chores = NULL;
   for (;;) {
-    rl_futex_wait(&S.monitor, 1, rl_now() + TICK_TIME);
+    rl_futex_wait(&S.monitor, 1, rl_now() + (attended < OFTEN ? TICK_TIME : SLOW_TICK_TIME));
     bool waits = work_waits() || next_waits();
     chores = attend_all(chores);
     unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
     for (unsigned i = 0; i < n; i++)
       if (slot(i) && waits) judge(slot(i));
     if (work_waits()) relieve();
+    attended = chores && !waits ? attended + 1 : 0;
     quiet = waits || chores ? 0 : quiet + 1;
     if (quiet < QUIET_TICKS) continue;
     quiet = 0;

@@ -13,8 +13,8 @@ There is nothing to configure before first use. Settings come from the environme
 
 When the main program ends, running tasks get a moment (0.2 s) to end; then
 `rille.background` fires, and every wait is unwound by an error, so that `<close>` variables and
-`rille.defer` run. What runs on regardless is interrupted at its next wait, or abandoned without
-harm. The same holds for `os.exit`, in the main program or in a task, and for an error in the main
+`rille.defer` run. What runs on regardless is interrupted, as by `task:interrupt`, again and again while it catches the
+error. What does not end even so, as it is in a call of a C function, is reported on stderr (but for daemons) and abandoned without harm. The same holds for `os.exit`, in the main program or in a task, and for an error in the main
 program. After that every operation on a handle raises.
 
 Ctrl-C reaches a main program that waits, at once; to handle it, see `rille.notify` in [done](done.md).

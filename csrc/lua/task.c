@@ -19,8 +19,10 @@ coroutines work as ever, and a wait in one of them parks the whole task. Where L
 (in the comparator of `table.sort`, a callback of `string.gsub`, a metamethod called from C, `require`) a
 wait blocks the thread instead, and other threads take over what else is runnable.
 
-Whatever a task blocks in outside of Rille, a C library or `os.execute`, it keeps a thread for;
-a monitor adds threads so that others go on.
+A task that computes gives way after about 10 ms if others wait to run: as many as like share the threads, one for each core, and
+none starves. Whatever a task blocks in outside of Rille, a C library or `os.execute`, it keeps a thread for;
+a monitor adds threads so that others go on. So it does where a task computes and Lua cannot yield, or
+has set a hook for lines or instructions by `debug.sethook`.
 
 An error that nobody takes, by `join` or `await`, is written to stderr with its traceback when
 the task's last handle goes or the program ends: it is never lost.
