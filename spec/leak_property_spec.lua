@@ -1,0 +1,119 @@
+-- A property of leak analysis: on random graphs of tasks, channels, dones and who holds what, its verdict
+-- is that of a model which applies the rule by brute force. What is leaked is then unwound, all else is not
+-- disturbed, and really does end once the main program has used what it holds. A graph is repeated by
+-- its numbers:
+--
+--     RILLE_SEED=n      the seed (by default that of the clock; it is printed when a test fails)
+--     RILLE_GRAPHS=n    so many graphs (500 by default)
+--     RILLE_GRAPH=n     that one alone
+
+local plain = require "spec.support.plain"
+local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
+
+local graph = require "spec.support.leak_graph"
+local helper = require "spec.helper"
+local model = require "spec.support.leak_model"
+local player = require "spec.support.leak_player"
+local rille = require "rille"
+
+local BOUND = 60 -- a watchdog
+
+local seed = math.tointeger(os.getenv "RILLE_SEED") or os.time()
+local count = math.tointeger(os.getenv "RILLE_GRAPHS") or 500
+local only = math.tointeger(os.getenv "RILLE_GRAPH")
+
+-- What lives by time alone is ended by an interruption, as nobody waits for an hour.
+local interrupts = rille.go(function() end).interrupt ~= nil
+
+local function names(list)
+  local found = {}
+  for i, task in ipairs(list) do found[i] = task.name end
+  table.sort(found)
+  return found
+end
+
+-- The verdict, asked by the main program or by a task.
+local function leaked(plan)
+  if not plan.asked_by_task then return names(rille.leaks()) end
+  collectgarbage() -- of a main program that waits nobody else collects the garbage
+  return names(rille.go(rille.leaks):await(BOUND))
+end
+
+local function wait_until(what, fn)
+  local deadline = rille.now() + BOUND
+  while not fn() do
+    if rille.now() > deadline then error(what .. ": not after a minute", 0) end
+    rille.yield()
+  end
+end
+
+local function all_said(game, list, word)
+  local said = player.said(game)
+  for _, name in ipairs(list) do
+    if said[name] ~= word then return false end
+  end
+  return true
+end
+
+-- The names of the tasks that `live` has.
+local function living(plan, live)
+  local list = {}
+  for i in pairs(live) do list[#list + 1] = plan.objects[i].name end
+  table.sort(list)
+  return list
+end
+
+local function collect(game, expected)
+  assert.equal(#expected, rille.collect())
+  wait_until("the leaked have ended", function() return all_said(game, expected, "leaked") end)
+  assert.same({}, leaked(game.plan))
+end
+
+-- Those that live end: some as the main program uses what it holds, the rest as they are interrupted.
+local function finish(game)
+  local plan = game.plan
+  local soon, all = living(plan, model.live(plan, true)), living(plan, model.live(plan))
+  local undisturbed = player.said(game)
+  for _, name in ipairs(all) do assert.is_nil(undisturbed[name], name) end
+  player.release(game)
+  wait_until("the living have ended", function() return all_said(game, soon, "woken") end)
+  for _, name in ipairs(all) do
+    if not player.said(game)[name] then game.tasks[name]:interrupt() end
+  end
+  wait_until("all have ended", function()
+    local said = player.said(game)
+    for _, name in ipairs(all) do
+      if not said[name] then return false end
+    end
+    return true
+  end)
+end
+
+local function play(plan)
+  local expected = model.leaked(plan)
+  local game = player.build(plan, interrupts)
+  assert.same(expected, leaked(plan))
+  if not plan.kept then collect(game, expected) end
+  finish(game)
+  if plan.kept then -- who was not woken by all this was truly leaked
+    game.tasks = nil
+    assert.same(expected, leaked(plan))
+    collect(game, expected)
+  end
+end
+
+describe("the verdict of leak analysis", function()
+  after_each(helper.settled)
+
+  it("is that of the model on random graphs", function()
+    for number = only or 1, only or count do
+      local plan = graph.new(seed, number, interrupts)
+      local ok, err = pcall(play, plan)
+      if not ok then
+        local again = "RILLE_SEED=%d RILLE_GRAPH=%d\n%s\n%s"
+        error(again:format(seed, number, graph.text(plan), tostring(err)), 0)
+      end
+    end
+  end)
+end)
