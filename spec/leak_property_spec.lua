@@ -1,7 +1,7 @@
--- A property of leak analysis: on random graphs of tasks, channels, dones and who holds what, its verdict
--- is that of a model which applies the rule by brute force. What is leaked is then unwound, all else is not
--- disturbed, and really does end once the main program has used what it holds. A graph is repeated by
--- its numbers:
+-- A property of leak analysis: on random graphs of tasks, channels, dones and who holds what, its
+-- verdict is that of a model which applies the rule by brute force. What is leaked is then
+-- unwound, all else is not disturbed, and really does end once the main program has used what it
+-- holds. A graph is repeated by its numbers:
 --
 --     RILLE_SEED=n      the seed (by default that of the clock; it is printed when a test fails)
 --     RILLE_GRAPHS=n    so many graphs (500 by default)
@@ -70,7 +70,8 @@ local function collect(game, expected)
   assert.same({}, leaked(game.plan))
 end
 
--- Those that live end: some as the main program uses what it holds, the rest as they are interrupted.
+-- Those that live end: some as the main program uses what it holds, the rest as they are
+-- interrupted.
 local function finish(game)
   local plan = game.plan
   local soon, all = living(plan, model.live(plan, true)), living(plan, model.live(plan))

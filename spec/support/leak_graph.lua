@@ -1,14 +1,16 @@
--- Random plans for the property test of leak analysis. A plan is plain data and names no handle of rille:
--- leak_model tells what it should come to, leak_player carries it out. In a plan,
+-- Random plans for the property test of leak analysis. A plan is plain data and names no handle of
+-- rille: leak_model tells what it should come to, leak_player carries it out. In a plan,
 --
---   a handle is { of = index of an object, as = "full", "send", "recv", "watch", "cancel" or "join" },
+--   a handle is { of = the index of its object, as = "full", "send", "recv", "watch", "cancel" or
+--   "join" },
 --   a box is a list of handles with a `shape`: how they travel in a message,
---   plan.objects are channels, timers, tasks, ended tasks, dones and afters, in the order they are made,
+--   plan.objects are channels, timers, tasks, ended tasks, dones and afters, in the order in which
+--   they are made,
 --   plan.main are the handles that the main program holds, plan.trash those it holds as garbage.
 --
--- Every task waits, and none of the waits may be ready when it begins. So a channel is either waited on
--- by receivers (and then empty), or by senders (and then full), or by nobody; nobody waits on a done that
--- has fired or a task that has ended.
+-- Every task waits, and none of the waits may be ready when it begins. So a channel is either
+-- waited on by receivers (and then empty), or by senders (and then full), or by nobody; nobody
+-- waits on a done that has fired or a task that has ended.
 
 local graph = {}
 

@@ -1,6 +1,7 @@
--- The rule of leak analysis once more, as a brute-force fixpoint over a plan (see leak_graph): which of
--- its tasks can something live still wake? It knows nothing of rille and of how the analysis works, and it
--- takes no care to be fast: it applies all rules again and again until nothing changes.
+-- The rule of leak analysis once more, as a brute-force fixpoint over a plan (see leak_graph):
+-- which of its tasks can something live still wake? It knows nothing of rille and of how the
+-- analysis works, and it takes no care to be fast: it applies all rules again and again until
+-- nothing changes.
 
 local model = {}
 
@@ -106,7 +107,8 @@ function rules.task(world, i, o)
   for _, case in ipairs(o.wait.cases) do hold(world, case.offer) end
 end
 
---- The tasks of the plan that live, as a set of indices; `timeless` leaves out what time alone brings.
+--- The tasks of the plan that live, as a set of indices; `timeless` leaves out what time alone
+-- brings.
 function model.live(plan, timeless)
   local world = new_world(plan)
   world.time = not timeless

@@ -1,7 +1,7 @@
--- Carries out a plan of leak_graph: makes its objects, starts its tasks, gives each what it holds, and
--- keeps nothing else. A task that something wakes then does, with all it holds, what could wake
--- others: it closes, receives, fires, reads. So whether a task lives is not a matter of opinion:
--- the main program does the same with its own handles, and who lives has to end.
+-- Carries out a plan of leak_graph: makes its objects, starts its tasks, gives each what it holds,
+-- and keeps nothing else. A task that something wakes then does, with all it holds, what could
+-- wake others: it closes, receives, fires, reads. So whether a task lives is not a matter of
+-- opinion: the main program does the same with its own handles, and who lives has to end.
 
 local rille = require "rille"
 
@@ -247,8 +247,8 @@ local function task_handles(stage)
   return tasks
 end
 
---- Makes what the plan says. Returns a game: what the main program holds, and `report`. With `interrupts`
--- it also keeps the handles of the tasks, which changes nothing about who lives.
+--- Makes what the plan says. Returns a game: what the main program holds, and `report`. With
+-- `interrupts` it also keeps the handles of the tasks, which changes nothing about who lives.
 function player.build(plan, interrupts)
   local n = 0
   for _, o in ipairs(plan.objects) do n = n + (o.kind == "task" and 2 or 0) end
