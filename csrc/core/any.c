@@ -157,8 +157,10 @@ static void all_start(rl_done *d) {
   rl_wakes ws = {NULL, NULL};
   for (unsigned i = 0; i < a->n; i++) {
     all_input *in = &a->in[i];
-    if (rl_select(&in->waiter, &in->input, 1, RL_RANDOM, &won) != RL_PARK)
-      count_down(a, &in->input, &ws);
+    if (rl_select(&in->waiter, &in->input, 1, RL_RANDOM, &won) == RL_PARK) continue;
+    rl_waiter_claim(&in->waiter, RL_OK, NULL); /* it waits no more; nobody contends */
+    count_down(a, &in->input, &ws);
+    rl_release(&d->event.src.obj); /* the claim's count; the caller has another */
   }
   rl_wake_all(&ws);
   if (a->n == 0) rl_done_fire(d, RL_CANCELED, NULL);
