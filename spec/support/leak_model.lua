@@ -16,7 +16,7 @@ local RIGHTS = {
 
 -- A world: for each object the set of what can happen to it. `set` notes that something can.
 local function new_world(plan)
-  local world = { plan = plan, can = {}, changed = false }
+  local world = { plan = plan, can = {}, ends = {}, changed = false }
   for i = 1, #plan.objects do world.can[i] = {} end
   return world
 end
@@ -41,7 +41,7 @@ local function happens(world, i, op)
   if kind == "chan" then return can.sends end
   if kind == "timer" then return can.delivers end
   if kind == "done" then return can.fires end
-  return can.lives -- a live task ends some day
+  return can.lives or world.ends[i] -- a live task ends some day
 end
 
 local rules = {}
@@ -98,6 +98,7 @@ function rules.after(world, _, o)
 end
 
 function rules.task(world, i, o)
+  if world.ends[i] then return end -- unwound: it does nothing any more
   if o.wait.timed and world.time then set(world, i, "lives") end
   for _, case in ipairs(o.wait.cases) do
     if happens(world, case.on, case.op) then set(world, i, "lives") end
@@ -107,21 +108,31 @@ function rules.task(world, i, o)
   for _, case in ipairs(o.wait.cases) do hold(world, case.offer) end
 end
 
---- The tasks of the plan that live, as a set of indices; `timeless` leaves out what time alone
--- brings.
+local function spread(world)
+  repeat
+    world.changed = false
+    for i, o in ipairs(world.plan.objects) do rules[o.kind](world, i, o) end
+  until not world.changed
+  local live = {}
+  for i, o in ipairs(world.plan.objects) do
+    if o.kind == "task" and world.can[i].lives then live[i] = true end
+  end
+  return live
+end
+
+--- The tasks of the plan that live, as a set of indices; `timeless` leaves out what comes by time.
 function model.live(plan, timeless)
   local world = new_world(plan)
   world.time = not timeless
   hold(world, plan.main)
-  repeat
-    world.changed = false
-    for i, o in ipairs(plan.objects) do rules[o.kind](world, i, o) end
-  until not world.changed
-  local live = {}
-  for i, o in ipairs(plan.objects) do
-    if o.kind == "task" and world.can[i].lives then live[i] = true end
-  end
-  return live
+  return spread(world)
+end
+
+--- Those of them that are woken, without the main program, when the leaked are unwound and so end.
+function model.woken_by_collect(plan)
+  local world, live = new_world(plan), model.live(plan)
+  for i, o in ipairs(plan.objects) do world.ends[i] = o.kind == "task" and not live[i] end
+  return spread(world)
 end
 
 --- The names of the tasks that are leaked, sorted.
