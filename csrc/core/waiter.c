@@ -39,7 +39,7 @@ void rl_waiter_hook(rl_waiter *w, rl_object *owner, void (*fire)(rl_waiter *, rl
 bool rl_waiter_interrupt(rl_waiter *w, rl_status status) {
   unsigned word = atomic_load_explicit(&w->word, memory_order_acquire);
   do
-    if (!(word & (RL_W_PARKED | RL_W_ASLEEP)) || (word & RL_W_CLAIMED)) return false;
+    if (!(word & (RL_W_PARKED | RL_W_BLOCKED)) || (word & RL_W_CLAIMED)) return false;
   while (!atomic_compare_exchange_weak_explicit(&w->word, &word, word | RL_W_CLAIMED,
                                                 memory_order_acq_rel, memory_order_acquire));
   w->status = status;

@@ -163,7 +163,7 @@ static inline bool rl_waiter_claim(rl_waiter *w, rl_status status, rl_node *won)
   return true;
 }
 
-/* Claims a wait that is parked or asleep, from anywhere: no lock needed, as only a claimer can end it. */
+/* Claims a wait that is parked or blocked, from anywhere: no lock needed, as only a claimer can end it. */
 bool rl_waiter_interrupt(rl_waiter *w, rl_status status);
 static inline void rl_wakes_add(rl_wakes *ws, rl_waiter *w) {
   w->next = NULL;
