@@ -495,11 +495,12 @@ static rl_done *as_done(const node *n) {
 /* Does it happen without anybody's doing: by a timer, a signal, or as it has begun already? */
 static bool by_itself(const node *n) {
   if (n->kind == RL_CHAN) return ((rl_chan *)n->at)->timed && rl_ticker_armed(rl_ticker_of(n->at));
-  if (n->kind == RL_TASK) return !n->held && !rl_task_ended(n->at);
+  if (n->kind == RL_TASK)
+    return !n->held; /* one that has ended may still be at waking its watchers */
   if (n->kind == RL_AFTER) return rl_after_decided(n->at);
   rl_done *d = as_done(n);
-  if (!d || rl_done_fired(d)) return false;
-  return d->timed || d->foreign || n->open == 0 || rl_waiter_claimed(&d->self);
+  return d && (rl_done_fired(d) || d->timed || d->foreign || n->open == 0 ||
+               rl_waiter_claimed(&d->self));
 }
 
 /* What others have that were not read: who runs, C structures, what is on its way. */
@@ -554,7 +555,10 @@ static bool has_moved(const node *n) {
 }
 
 static void doubt_node(scan *s, uint32_t i) {
-  if (!has_moved(node_at(s, i))) return;
+  const node *n = node_at(s, i);
+  if (n->kind == RL_DONE && by_itself(n)) give(s, i, WAKE);
+  if (!has_moved(n)) return;
+  if (n->kind == RL_CHAN && ((rl_chan *)n->at)->timed) give(s, i, WAKE);
   for (uint32_t k = node_at(s, i)->links; k != NONE;) {
     link l = ((link *)s->links.at)[k];
     k = l.next;
