@@ -64,8 +64,8 @@ describe("at exit a leak #exec", function()
 
   it("is also what only the ending main program could have woken", function()
     local result = ended(0, run [[
-      ch = rille.chan()
-      task = parked("forgotten", function() ch:recv() end)
+      local ch = rille.chan()
+      kept = { ch, parked("forgotten", function() ch:recv() end) }
     ]])
     assert.matches("forgotten", result.err)
   end)

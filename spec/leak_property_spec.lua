@@ -45,12 +45,12 @@ end
 local function compare(expected, list)
   local known = {}
   for _, name in ipairs(expected) do known[name] = true end
-  for _, task in ipairs(list) do assert.is_true(known[task.name], task.name .. " is not leaked") end
+  for _, task in ipairs(list) do assert.is_true(known[task.name], task.name) end
   return #list == #expected
 end
 
--- The main program can be read while it waits; as long as it runs, what it holds is only counted, so a
--- task that asks meanwhile may be told of fewer.
+-- The main program can be read while it waits; as long as it runs, what it holds is only counted,
+-- so a task that asks meanwhile may be told of fewer.
 local function verdict(plan, expected)
   if not plan.asked_by_task then
     assert.same(expected, names(rille.leaks()))

@@ -55,7 +55,7 @@ local function hop(token, ring)
     function() -- with an after
       local done, cancel = lib.done()
       done:after(function() to:send(token) end)
-      if random(2) == 1 then lib.go(cancel) else cancel() end
+      if random(2) == 1 then lib.go(function() cancel() end) else cancel() end
     end,
     function() -- as a buffered message in a channel in a message
       local box = lib.chan(1)
