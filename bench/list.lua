@@ -4,7 +4,7 @@ local list = {}
 
 -- `count` is the program's first argument (`quick`: in a quick run), `args` the rest;
 -- `threads` sets RILLE_THREADS and GOMAXPROCS; `c` marks a program in C, which stands in Rille's
--- column.
+-- column; `alone` marks one that has no counterpart in Go.
 list.programs = {
   { name = "pingpong", program = "pingpong", count = 1000000, quick = 300000 },
   { name = "pingpong-main", program = "pingpong_main", count = 100000, quick = 30000 },
@@ -29,6 +29,7 @@ list.programs = {
   { name = "pairs/2", program = "pairs", count = 1000000, quick = 300000, threads = 2 },
   { name = "blocking", program = "blocking", count = 500000, quick = 200000 },
   { name = "idle", program = "idle", count = 10000, quick = 10000 },
+  { name = "leaks", program = "leaks", count = 100000, quick = 10000, alone = true },
 }
 
 -- The Lua libraries that stand beside, by the names they are required by, where they are installed
@@ -60,6 +61,7 @@ list.targets = {
   ["strings-1MiB"] = { of = "rille", must = 6, aim = 12, more = true },
   ["records-1000"] = { of = "ratio", must = 1.5, aim = 0.8 },
   ["pairs/scaling"] = { of = "rille", must = 1.8, aim = 1.95, more = true },
+  ["leaks-100000/find"] = { of = "rille", must = 1000, aim = 500 },
   ["blocking/slowdown"] = { of = "rille", must = 1.5, aim = 1.1 },
 }
 

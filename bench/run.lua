@@ -84,7 +84,7 @@ local function build_all(programs, has_go)
     if p.c then
       build_program(p, (os.getenv "CC" or "cc")
         .. " -O2 -I$(.ci/lua-incdir) -o %s/bench/%s bench/%s.c -llua5.4 -lm")
-    elseif has_go then
+    elseif has_go and not p.alone then
       build_program(p, "GO111MODULE=off go build -o %s/bench/%s bench/harness.go bench/%s.go")
     end
     ::continue::
@@ -96,7 +96,7 @@ local function command_of(side, p, opts)
   local args = ("%d %s"):format(opts.quick and p.quick or p.count, p.args or "")
   local binary = ("timeout 300 %s/bench/%s %s"):format(build, p.program, args)
   local threads = p.threads and "%s=" .. p.threads .. " " or ""
-  if side == "go" then return not p.c and threads:format "GOMAXPROCS" .. binary end
+  if side == "go" then return not (p.c or p.alone) and threads:format "GOMAXPROCS" .. binary end
   if side == "rille" and p.c then return binary end
   local file = side == "rille" and "bench/" .. p.program .. ".lua" or peer_program(side, p)
   return file and paths .. threads:format "RILLE_THREADS"
