@@ -439,9 +439,23 @@ static void read_node(scan *s, uint32_t i) {
   }
 }
 
+/* An `after` holds itself and its done: it may be known to nobody who waits. */
+static void find_afters(scan *s) {
+  unsigned room = rl_after_count() + 64;
+  rl_after **list = malloc(room * sizeof *list);
+  unsigned n = list ? rl_after_list(list, room) : 0;
+  s->failed |= !list;
+  for (unsigned i = 0; i < n; i++) {
+    if (!s->failed) object_node(s, rl_after_object(list[i]));
+    rl_release(rl_after_object(list[i]));
+  }
+  free(list);
+}
+
 static void read_all(scan *s) {
   read_caller(s);
   for (rl_program *p = rl_programs(); p && !s->failed; p = p->next) read_program(s, p);
+  find_afters(s);
   for (uint32_t i = 0; i < s->nodes.n && !s->failed; i++) read_node(s, i);
 }
 

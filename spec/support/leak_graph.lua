@@ -237,7 +237,7 @@ end
 -- there is one more leaked task, which has an eye on everything.
 local function may_hang_on_itself(plan)
   for _, o in ipairs(plan.objects) do
-    if o.kind == "after" or o.cause or (o.buffer and #o.buffer > 0) then return true end
+    if o.cause or (o.buffer and #o.buffer > 0) then return true end
   end
   return false
 end
