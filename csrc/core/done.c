@@ -91,7 +91,9 @@ static bool claim_deadline(rl_timer *t) {
 
 static void fire_deadline(rl_timer *t, rl_wakes *ws) {
   rl_done *d = of_timer(t);
-  rl_done_finish(d, RL_DEADLINE, &d->timeout_cause, ws);
+  rl_msg cause;
+  rl_msg_share(&cause, &d->timeout_cause);
+  rl_done_finish(d, RL_DEADLINE, &cause, ws);
   rl_wake_all(ws);
   rl_release(&d->event.src.obj); /* the claim's count */
 }
@@ -182,7 +184,9 @@ static void fire_late(rl_done *d) {
     if (rl_done_fired(from)) return;
     d = from;
   }
-  rl_done_fire(d, RL_DEADLINE, &d->timeout_cause);
+  rl_msg cause;
+  rl_msg_share(&cause, &d->timeout_cause);
+  if (!rl_done_fire(d, RL_DEADLINE, &cause)) rl_msg_drop(&cause);
 }
 
 bool rl_done_poll(rl_done *d) {

@@ -38,10 +38,10 @@ struct rl_done {
   const rl_done_inputs *inputs; /* immutable */
   rl_timer timer;               /* for that */
   double deadline;              /* it has fired by then; immutable after make */
-  rl_msg timeout_cause;         /* given to the cause when the deadline fires; the claimer's */
-  rl_msg values;                /* immutable after make */
-  rl_done *values_from;         /* counted; where values are looked up further; immutable */
-  char *name;                   /* immutable after make */
+  rl_msg timeout_cause; /* becomes the cause when the deadline fires; immutable once started */
+  rl_msg values;        /* immutable after make */
+  rl_done *values_from; /* counted; where values are looked up further; immutable */
+  char *name;           /* immutable after make */
 };
 
 /* Makes one without parent; `destroy` is called first by rl_done_clear's user. */

@@ -2,7 +2,8 @@
 ** leak: a graph of who could wake whom, and what in it can be reached from what may run.
 **
 ** Nodes are objects and blobs, each with powers: who has WAKE over a channel may send or close, over a
-** done fire; READ is to receive, or to read what something holds. Holders are the states that wait. A link says what
+** done fire; READ is to receive, or to read what something holds; CAUSE is to get to read the cause of a done in
+** one that hangs on it, VALUES its values. Holders are the states that wait. A link says what
 ** follows when a node comes under a power: that a holder is woken, or that powers over other
 ** nodes follow. A holder that is woken, or may run, brings the powers of its handles.
 **
@@ -19,11 +20,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/after.h"
 #include "core/ticker.h"
 
-enum { WAKE = 1, READ = 2, VALUES = 4, INPUT = 8, EVERY = WAKE | READ | VALUES };
+enum { WAKE = 1, READ = 2, VALUES = 4, CAUSE = 8, INPUT = 16, EVERY = WAKE | READ | VALUES };
 enum { BLOB = RL_AFTER + 1 }; /* a kind of node beside those of objects */
 enum { NONE = UINT32_MAX };
 
@@ -350,7 +352,9 @@ static void read_input(rl_source *on, bool open, void *ud) {
   input_of *in = ud;
   uint32_t i = object_node(in->s, &on->obj);
   count(in->s, i, 1);
-  if (open) add_link(in->s, i, WAKE, in->done, INPUT, false);
+  if (!open) return;
+  add_link(in->s, i, WAKE, in->done, INPUT, false);
+  if (on->obj.kind == RL_DONE) add_link(in->s, in->done, READ | CAUSE, i, CAUSE, false);
 }
 
 /* A task that the done is to start is held by an `after`, which is found in the done's queue only. */
@@ -400,8 +404,10 @@ static void read_done(scan *s, uint32_t i, rl_done *d) {
     count(s, from, 1);
     add_link(s, i, VALUES, from, VALUES, false);
   }
-  if (rl_done_fired(d))
-    contain(s, i, READ, &d->cause);
+  bool fired = rl_done_fired(d);
+  contain(s, i, fired ? 0 : READ | CAUSE, &d->timeout_cause);
+  if (fired)
+    contain(s, i, READ | CAUSE, &d->cause);
   else
     read_afters(s, i, d);
 }
@@ -469,7 +475,7 @@ static bool is_never(const node *n) {
 static void give(scan *s, uint32_t i, uint8_t gives) {
   node *n = node_at(s, i);
   if (gives & INPUT && n->open > 0 && --n->open == 0) gives |= WAKE;
-  gives &= EVERY & ~n->live;
+  gives &= (EVERY | CAUSE) & ~n->live;
   if (!gives || is_never(n)) return;
   n->live |= gives;
   grip *g = add(s, &s->todo, sizeof *g);
@@ -696,4 +702,25 @@ unsigned rl_leak_unwind(const rl_verdict *v) {
   for (unsigned i = 0; i < v->n; i++) n += unwind(&v->leaked[i], &ws);
   rl_wake_all(&ws);
   return n;
+}
+
+static const double PATIENCE = 0.2; /* for the next to end or to wait again */
+
+static bool at_rest(const rl_leaked *l) {
+  rl_waiter *w = &l->task->waiter;
+  return rl_task_ended(l->task) || rl_waiter_still(w, rl_waiter_turn(w));
+}
+
+/* Until those unwound have ended or wait again; a `<close>` that takes its time is not waited for. */
+void rl_leak_await_rest(const rl_verdict *v) {
+  static const struct timespec pause = {0, 200000};
+  double until = rl_now() + PATIENCE;
+  for (unsigned i = 0; i < v->n && rl_now() < until;) {
+    if (at_rest(&v->leaked[i])) {
+      i++;
+      until = rl_now() + PATIENCE;
+    } else {
+      nanosleep(&pause, NULL);
+    }
+  }
 }

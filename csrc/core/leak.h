@@ -54,5 +54,7 @@ void rl_verdict_drop(rl_verdict *v);
 
 /* Ends those waits with RL_LEAKED, where they still last; returns how many. */
 unsigned rl_leak_unwind(const rl_verdict *v);
+/* Until those have ended or wait again, as long as that makes progress. */
+void rl_leak_await_rest(const rl_verdict *v);
 
 #endif

@@ -23,14 +23,10 @@ gave one; `collect` unwinds them as `rille.collect` does, without a report.
 */
 #include "core/leak.h"
 
-#include <sched.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lua/inspect.h"
 #include "lua/log.h"
-#include "lua/report.h"
 
 /* What is held while tables are made, so that nothing is lost when memory runs out. */
 typedef struct box {
@@ -160,30 +156,9 @@ static int rille_leaks(lua_State *L) {
 
 /* Unwinding */
 
-static const double PATIENCE = 0.2; /* for the next to end or to wait again */
-
-static bool at_rest(const rl_leaked *l) {
-  rl_waiter *w = &l->task->waiter;
-  return rl_task_ended(l->task) || rl_waiter_still(w, rl_waiter_turn(w));
-}
-
 static bool never(const void *of) {
   (void)of;
   return false;
-}
-
-/* Until those unwound have ended or wait again; a `<close>` that takes its time is not waited for. */
-static void await_rest(const rl_verdict *v) {
-  static const struct timespec pause = {0, 200000};
-  double until = rl_now() + PATIENCE;
-  for (unsigned i = 0; i < v->n && rl_now() < until;) {
-    if (at_rest(&v->leaked[i])) {
-      i++;
-      until = rl_now() + PATIENCE;
-    } else {
-      nanosleep(&pause, NULL);
-    }
-  }
 }
 
 /***
@@ -206,7 +181,7 @@ static int rille_collect(lua_State *L) {
   unsigned n = rl_leak_unwind(&b->v);
   rl_blocked me = {.asleep = never};
   if (S->task) rl_sched_block(&me);
-  await_rest(&b->v);
+  rl_leak_await_rest(&b->v);
   if (S->task) rl_sched_unblock(&me);
   rl_verdict_drop(&b->v);
   lua_pushinteger(L, n);

@@ -60,9 +60,11 @@ void rl_report_leaks(rl_program *p, bool own) {
   rl_verdict v;
   if (mode == RL_LEAKS_IGNORE || !rl_leak_find(&q, &rl_state_inspector, &v)) return;
   rl_log_leaks(&v, false);
-  if (mode == RL_LEAKS_COLLECT)
+  if (mode == RL_LEAKS_COLLECT) {
     rl_leak_unwind(&v);
-  else
+    rl_leak_await_rest(&v);
+  } else {
     atomic_fetch_add(&p->leaked, report(&v));
+  }
   rl_verdict_drop(&v);
 }
