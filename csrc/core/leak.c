@@ -13,7 +13,8 @@
 **
 ** Nothing is stopped: a state is inspected one moment, an object read under its lock the next. Counts are read after
 ** all else, and in the end each state and channel that was read is looked at again: whatever such a one held that has moved
-** meanwhile is taken for live. Objects are kept by a count of ours until the end.
+** meanwhile is taken for live. Objects are kept by a count of ours until the end. That no verdict is wrong is
+** shown in docs/leaks.md.
 */
 #include "core/leak.h"
 
