@@ -234,8 +234,8 @@ void rl_handle_hold_edge(lua_State *L, rl_state *S, rl_edge *e, rl_object *o, ui
     rl_hold(&S->holder, e, o, rights);
     return;
   }
-  rl_msg m = {.u.ref.to = o, .tag = RL_MSG_REF};
-  rl_retain(o);
+  rl_msg m = {.u.ref = {.to = o, .rights = rights}, .tag = RL_MSG_REF};
+  rl_retain_as(o, rights);
   rl_handle_hold_late(L, S, &m);
   e->ref.to = o;
   e->ref.rights = rights;
