@@ -97,6 +97,14 @@ local function collect(game, expected)
   verdict(game.plan, {})
 end
 
+-- Waits until no task runs or is about to.
+local function quiet()
+  wait_until("all is quiet", function()
+    local tasks = rille.stats().tasks
+    return tasks.running + tasks.runnable == 0
+  end)
+end
+
 -- Those that live end: some as the main program uses what it holds, the rest as they are
 -- interrupted.
 local function finish(game)
@@ -105,6 +113,7 @@ local function finish(game)
   player.release(game)
   told(game, soon, "woken")
   for _, name in ipairs(all) do
+    quiet() -- the last interruption may have woken others, whom it would meet after their wait
     if not player.said(game)[name] then game.tasks[name]:interrupt() end
   end
   wait_until("all have ended", function()
