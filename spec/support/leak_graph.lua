@@ -107,6 +107,7 @@ local function add_done(plan, timed)
     o.how, o.inputs = "detached", { pick(dones) }
   end
   if o.how == "plain" and chance(20) then o.values = box(plan) end
+  if o.timed and chance(50) then o.cause = box(plan) end
   add(plan, o)
 end
 
@@ -215,10 +216,16 @@ local function fill_channel(plan, o)
   o.closed = o.mode == "idle" and chance(20)
 end
 
--- The cause of a deadline is not among what is compared: as long as the deadline is to come the
--- analysis does not read it, and spares what it could wake.
 local function fill_done(plan, o)
   if o.fired then o.cause = box(plan) end
+end
+
+-- Only a done that no other hangs on has a cause for its deadline: what an `all` then takes as its
+-- own depends on which input is the last.
+local function drop_causes(plan)
+  for _, o in ipairs(plan.objects) do
+    for _, input in ipairs(o.inputs or {}) do plan.objects[input].cause = nil end
+  end
 end
 
 local function times(least, most, fn, ...)
@@ -257,6 +264,7 @@ function graph.new(seed, number, timed)
   times(0, 4, add_done, plan, timed)
   times(0, 2, add_ended, plan)
   times(0, 1, add_after, plan)
+  drop_causes(plan)
   for _, o in ipairs(plan.objects) do
     if o.kind == "task" then fill_task(plan, o, timed) end
     if o.kind == "chan" then fill_channel(plan, o) end

@@ -83,7 +83,7 @@ function rules.done(world, i, o)
   if o.timed and world.time then set(world, i, "fires") end
   if inputs_happen(world, o) then set(world, i, "fires") end
   if can.read then
-    if o.fired then hold(world, o.cause) end
+    if o.fired or (o.timed and world.time) then hold(world, o.cause) end
     set(world, i, "valued")
   end
   if can.valued then
