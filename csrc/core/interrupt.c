@@ -1,7 +1,7 @@
 /*
 ** interrupt: the queue of a task's reasons. A wait is claimed for a reason (RL_INTERRUPTED) under the queue's lock
 ** and only while there is one; the task alone takes reasons out, and it takes one before anything else when such a wait
-** has ended: so it always finds one.
+** has ended: so it always finds one. What is put in as the task ends is dropped by the monitor.
 */
 #include "core/interrupt.h"
 
@@ -17,6 +17,10 @@ static rl_task *of_chore(rl_chore *c) {
   return (rl_task *)(void *)((char *)c - offsetof(rl_task, interrupts.chore));
 }
 
+static bool ended(rl_task *t) {
+  return atomic_load_explicit(&t->state, memory_order_acquire) >= RL_FINISHED;
+}
+
 static void wake(rl_task *t) {
   rl_wakes ws = {NULL, NULL};
   rl_wakes_add(&ws, &t->waiter);
@@ -28,6 +32,7 @@ static void wake(rl_task *t) {
 static bool attend(rl_chore *c) {
   rl_task *t = of_chore(c);
   struct rl_interrupts *i = &t->interrupts;
+  if (ended(t)) rl_interrupt_drop(t);
   rl_lock_take(&i->lock);
   bool done = !i->first;
   bool claimed = !done && rl_waiter_interrupt(&t->waiter, RL_INTERRUPTED);
@@ -57,12 +62,11 @@ rl_status rl_interrupt_send(rl_task *t, rl_msg *reason) {
   struct rl_interrupts *i = &t->interrupts;
   rl_reason *r = calloc(1, sizeof *r);
   if (!r) return RL_NO_MEMORY;
-  rl_lock_take(&i->lock);
-  if (i->over) {
-    rl_lock_leave(&i->lock);
+  if (ended(t)) {
     free(r);
     return RL_CLOSED;
   }
+  rl_lock_take(&i->lock);
   rl_msg_move(&r->msg, reason);
   append(t, r);
   bool claimed = rl_waiter_interrupt(&t->waiter, RL_INTERRUPTED);
@@ -96,11 +100,7 @@ bool rl_interrupt_take(rl_task *t, rl_msg *reason) {
   return true;
 }
 
-void rl_interrupt_close(rl_task *t) {
+void rl_interrupt_drop(rl_task *t) {
   rl_msg unused = {.tag = RL_MSG_NONE};
-  rl_lock_take(&t->interrupts.lock);
-  t->interrupts.over = true;
-  rl_lock_leave(&t->interrupts.lock);
-  if (!rl_interrupt_pending(t)) return;
   while (rl_interrupt_take(t, &unused)) rl_msg_drop(&unused);
 }

@@ -15,8 +15,8 @@ enum { RL_PENDING_REASON = 1, RL_PENDING_END = 2 };
 rl_status rl_interrupt_send(rl_task *t, rl_msg *reason);
 /* By the task itself: the next reason. False: there is none. */
 bool rl_interrupt_take(rl_task *t, rl_msg *reason);
-/* The task ends: it takes no more, and what it has not taken is dropped. */
-void rl_interrupt_close(rl_task *t);
+/* When the task has ended: what it has not taken. */
+void rl_interrupt_drop(rl_task *t);
 
 /* What is pending, at one glance. */
 static inline unsigned rl_interrupt_pending(rl_task *t) {

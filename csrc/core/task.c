@@ -110,10 +110,10 @@ bool rl_task_start(rl_task *t, void (*run)(rl_fiber *)) {
 void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
   rl_wakes ws = {NULL, NULL};
-  rl_interrupt_close(t);
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
   if (rl_logging()) rl_log_task(failed ? RL_LOG_FAILED : RL_LOG_FINISHED, t);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
+  if (rl_interrupt_pending(t)) rl_interrupt_drop(t);
   rl_event_fire(&t->end, &ws);
   rl_release(&t->end.src.obj);
   rl_wake_all(&ws);

@@ -69,7 +69,6 @@ struct rl_task {
     rl_lock lock;
     struct rl_reason *first, *last; /* lock: not raised yet */
     bool attended;                  /* lock: the monitor sees to it */
-    bool over;                      /* lock: the task has ended */
     rl_chore chore;
   } interrupts;
   void *binding; /* the binding's, while it lives; its own thread's, or an inspector's */

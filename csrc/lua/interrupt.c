@@ -42,17 +42,17 @@ static void set(rl_state *S) {
   lua_State *co = S->running;
   if (S->armed && S->armed != co) return; /* between two coroutines: who switches sees to it */
   if (!S->armed) {
-    S->kept_hook = lua_gethook(co);
-    S->kept_mask = lua_gethookmask(co);
+    S->hook = lua_gethook(co);
+    S->kept_mask = (unsigned char)lua_gethookmask(co);
     S->kept_count = lua_gethookcount(co);
-    if (S->kept_hook == hook && !STANDING) S->kept_hook = NULL, S->kept_mask = 0; /* inherited */
+    if (S->hook == hook && !STANDING) S->hook = NULL, S->kept_mask = 0; /* inherited */
     S->armed = co;
   }
   lua_sethook(co, hook, (S->kept_mask & ~LUA_MASKLINE) | LUA_MASKCOUNT, 1);
 }
 
 static void put_back(rl_state *S, lua_State *co) {
-  lua_sethook(co, S->kept_hook, S->kept_mask, S->kept_count);
+  lua_sethook(co, S->hook, S->kept_mask, S->kept_count);
 }
 
 static void begin(rl_state *S) {
@@ -134,7 +134,10 @@ void rl_interrupt_raise_end(lua_State *L, rl_state *S) {
   push_where(L);
   lua_pushliteral(L, RL_UNWOUND);
   lua_concat(L, 2);
-  if (++S->ends > CHANCES) rl_interrupt_arm(S);
+  if (S->ends == CHANCES)
+    rl_interrupt_arm(S);
+  else
+    S->ends++;
   lua_error(L);
 }
 
@@ -162,7 +165,7 @@ static void fire(lua_State *L, rl_state *S) {
 static void hook(lua_State *L, lua_Debug *ar) {
   rl_state *S = rl_state_of_task(L);
   if (ar->event != LUA_HOOKCOUNT) {
-    if (S->armed == L && S->kept_hook && S->kept_hook != hook) S->kept_hook(L, ar);
+    if (S->armed == L && S->hook && S->hook != hook) S->hook(L, ar);
     return;
   }
   if (S->armed == L)

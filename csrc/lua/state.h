@@ -21,29 +21,29 @@ struct rl_state {
   lua_State *idle; /* a thread on which others may collect garbage while the state waits; NULL: L */
   unsigned tidied; /* the turn of its waiter in which they did so last */
   lua_State *volatile running; /* the coroutine our `resume` runs, or L */
-  /* a task's hook, see interrupt: */
-  lua_State *volatile armed; /* the coroutine that has it, or NULL */
-  volatile bool hooking;     /* the signal handler is to keep away */
-  lua_Hook kept_hook;        /* what the armed one had itself */
-  int kept_mask, kept_count;
-  unsigned ends;        /* how often the program's end was raised */
-  bool parkable;        /* everything below `running` can yield */
-  bool parking;         /* the yield under way parks the task */
-  bool requeue;         /* the yield under way only gives up the turn */
-  bool over;            /* a main program whose runtime has ended */
-  bool closing;         /* a task's, in lua_close */
-  const char *unwound;  /* what was raised in a wait that was unwound last; NULL: none was */
-  bool succeeded;       /* a task's body has returned */
-  bool lazy;            /* not all libraries are open: see library */
-  bool has_finalizers;  /* what must run when it is closed, other than those of our handles */
-  int nowait;           /* > 0: inside a function that must not wait */
-  unsigned nglobals;    /* how many globals there were when own_globals was made */
-  rl_blob *paths;       /* package.path and package.cpath, each with its zero */
-  rl_blob *globals;     /* names of the starter's globals beyond the usual ones, or NULL */
-  rl_blob *own_globals; /* the same of this state, made when it starts a task */
-  lua_Hook hook;        /* of a main program: one that has let a wait go on */
-  unsigned looked;      /* of a main program: the wait in which it has looked for a deadlock */
-  rl_late *late;        /* what is held by userdata made since `closing` */
+  lua_State *volatile armed; /* the coroutine of a task that has the hook, or NULL: see interrupt */
+  int kept_count;            /* of the armed one's own hook, as `hook` */
+  unsigned char kept_mask;   /* likewise */
+  unsigned char ends;        /* how often the program's end was raised */
+  volatile bool hooking;     /* the signal handler is to keep away from the hooks */
+  bool parkable;             /* everything below `running` can yield */
+  bool parking;              /* the yield under way parks the task */
+  bool requeue;              /* the yield under way only gives up the turn */
+  bool over;                 /* a main program whose runtime has ended */
+  bool closing;              /* a task's, in lua_close */
+  const char *unwound;       /* what was raised in a wait that was unwound last; NULL: none was */
+  bool succeeded;            /* a task's body has returned */
+  bool lazy;                 /* not all libraries are open: see library */
+  bool has_finalizers;       /* what must run when it is closed, other than those of our handles */
+  int nowait;                /* > 0: inside a function that must not wait */
+  unsigned nglobals;         /* how many globals there were when own_globals was made */
+  rl_blob *paths;            /* package.path and package.cpath, each with its zero */
+  rl_blob *globals;          /* names of the starter's globals beyond the usual ones, or NULL */
+  rl_blob *own_globals;      /* the same of this state, made when it starts a task */
+  lua_Hook
+      hook; /* of a main program: one that has let a wait go on; of a task: what the armed one had itself */
+  unsigned looked; /* of a main program: the wait in which it has looked for a deadlock */
+  rl_late *late;   /* what is held by userdata made since `closing` */
   struct rl_transfer *transfer; /* NULL: nothing was encoded yet */
   size_t encoded;               /* bytes that the collector was not told of yet */
   size_t memory, memory_cap;    /* bytes in use and allowed; the cap is 0 without one */
