@@ -301,6 +301,66 @@ describe("task:interrupt", function()
     end)
   end)
 
+  it("comes at any moment: in loops, coroutines, waits, collections, hooks", function()
+    local function work(kind)
+      local n = 0
+      local function count() n = n + 1 end
+      if kind == 1 then
+        local co = coroutine.wrap(function() for i = 1, 20 do coroutine.yield { i } end end)
+        for _ = 1, 20 do co() end
+      elseif kind == 2 then
+        coroutine.wrap(function()
+          rille.sleep(0.0005)
+          coroutine.wrap(function() rille.yield() for _ = 1, 1000 do count() end end)()
+        end)()
+      elseif kind == 3 then
+        collectgarbage("step", 10)
+        setmetatable({}, { __gc = count })
+      elseif kind == 4 then
+        table.sort({ 5, 4, 3, 2, 1 }, function(a, b) rille.yield() return a < b end)
+      elseif kind == 5 then
+        local _ <close> = rille.defer(function() rille.sleep(0) end)
+        local co = coroutine.create(function()
+          local _ <close> = rille.defer(count)
+          while true do coroutine.yield() end
+        end)
+        for _ = 1, 5 do coroutine.resume(co) end
+        coroutine.close(co)
+      else
+        debug.sethook(count, "l")
+        for _ = 1, 200 do n = n + 1 end
+        debug.sethook()
+      end
+    end
+    local tasks, seconds = {}, tonumber(os.getenv "RILLE_STRESS") or 0.5
+    local stop, cancel = rille.done()
+    local function start(i)
+      return rille.go({ pinned = i % 7 == 0 }, function(kind)
+        while not stop:err() do pcall(work, kind) end
+      end, i % 6)
+    end
+    local until_time = rille.now() + seconds
+    repeat
+      for i = 1, 12 do
+        tasks[i] = tasks[i] or start(i)
+        for k = 1, math.random(10) do tasks[i]:interrupt("r" .. k) end
+        if tasks[i]:status() == "failed" then
+          local ok, err = tasks[i]:join(BOUND)
+          assert.is_false(ok)
+          assert.matches("r%d+$", err)
+          tasks[i] = nil
+        end
+      end
+      rille.sleep(math.random() * 0.004)
+    until rille.now() > until_time
+    cancel()
+    for _, task in pairs(tasks) do
+      local ok, err = task:join(BOUND)
+      assert.is_not_nil(ok)
+      if not ok then assert.matches("r%d+$", err) end
+    end
+  end)
+
   it("checks its arguments", function()
     local task = rille.go(function() end)
     helper.raises("task expected", task.interrupt, 1)
