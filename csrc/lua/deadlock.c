@@ -78,24 +78,6 @@ void rl_deadlock_look_first(rl_state *S) {
     rl_sched_nudge(NULL);
 }
 
-enum { MOST = 100 };
-
-static void write_tasks(FILE *f, rl_program *p) {
-  rl_verdict v;
-  unsigned n = 0;
-  if (!rl_verdict_all(p, &v)) return;
-  for (unsigned i = v.n; i-- > 0;) {
-    rl_task *t = v.leaked[i].task;
-    rl_sight s;
-    if (!rl_inspect_task(t, false, &s) || n++ >= MOST) continue;
-    fprintf(f, "\n\ttask %llu \"%s\", started at %s: waits in ", (unsigned long long)t->id, t->name,
-            t->started);
-    rl_sight_write(&s, f);
-  }
-  if (n > MOST) fprintf(f, "\n\tand %u more", n - MOST);
-  rl_verdict_drop(&v);
-}
-
 void rl_deadlock_push(lua_State *L, rl_state *S) {
   char *text = NULL;
   size_t size = 0;
@@ -105,7 +87,7 @@ void rl_deadlock_push(lua_State *L, rl_state *S) {
   if (f) {
     fputs("deadlock: nothing can wake the main program\n\tmain program: waits in ", f);
     rl_sight_write(&s, f);
-    write_tasks(f, S->program);
+    rl_report_waiting(f, S->program);
     fclose(f);
   }
   lua_pushstring(L, text ? text : "deadlock");

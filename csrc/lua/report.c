@@ -1,5 +1,5 @@
 /*
-** report: leaks, as they are told at a program's end.
+** report: waiting tasks, as lines of text.
 */
 #include "lua/report.h"
 
@@ -19,6 +19,22 @@ rl_leaks_mode rl_leaks_setting(void) {
     if (strcmp(e, names[i]) == 0) return (rl_leaks_mode)i;
   fprintf(stderr, "rille: RILLE_LEAKS=%s is none of ignore, report, fail, collect\n", e);
   return RL_LEAKS_REPORT;
+}
+
+void rl_report_waiting(FILE *f, rl_program *p) {
+  rl_verdict all;
+  unsigned n = 0;
+  if (!rl_verdict_all(p, &all)) return;
+  for (unsigned i = all.n; i-- > 0;) {
+    rl_task *t = all.leaked[i].task;
+    rl_sight s;
+    if (!rl_inspect_task(t, false, &s) || n++ >= MOST) continue;
+    fprintf(f, "\n\ttask %llu \"%s\", started at %s: waits in ", (unsigned long long)t->id, t->name,
+            t->started);
+    rl_sight_write(&s, f);
+  }
+  if (n > MOST) fprintf(f, "\n\tand %u more", n - MOST);
+  rl_verdict_drop(&all);
 }
 
 /* True: it is one to tell of. */

@@ -7,6 +7,7 @@
 
 #include "core/timer.h"
 #include "lua/inspect.h"
+#include "lua/report.h"
 
 #define CLOCK "rille.testing.clock"
 
@@ -20,8 +21,6 @@ typedef struct virtual_clock {
 
 /* Who waits where */
 
-enum { LISTED = 100 };
-
 /* Of those that run, as what raises does, there is nothing to say. */
 static void write_wait(FILE *f, const char *who, const rl_sight *s) {
   if (!s->op) return;
@@ -29,28 +28,12 @@ static void write_wait(FILE *f, const char *who, const rl_sight *s) {
   rl_sight_write(s, f);
 }
 
-static void write_tasks(FILE *f, rl_program *p) {
-  rl_verdict all;
-  unsigned n = 0;
-  if (!rl_verdict_all(p, &all)) return;
-  for (unsigned i = all.n; i-- > 0;) {
-    rl_task *t = all.leaked[i].task;
-    rl_sight s;
-    if (!rl_inspect_task(t, false, &s) || n++ >= LISTED) continue;
-    fprintf(f, "\n\ttask %llu \"%s\", started at %s: waits in ", (unsigned long long)t->id, t->name,
-            t->started);
-    rl_sight_write(&s, f);
-  }
-  if (n > LISTED) fprintf(f, "\n\tand %u more", n - LISTED);
-  rl_verdict_drop(&all);
-}
-
 static void write_all(FILE *f, rl_state *S) {
   rl_sight s;
   rl_see_wait(S, false, &s);
   write_wait(f, S->task ? "this task" : "main program", &s);
   if (S->task && rl_inspect_main(S->program, false, &s)) write_wait(f, "main program", &s);
-  write_tasks(f, S->program);
+  rl_report_waiting(f, S->program);
 }
 
 int rl_testing_stalled(lua_State *L, rl_state *S) {
