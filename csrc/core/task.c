@@ -236,16 +236,19 @@ static void unwind(rl_program *p) {
   } while (left(p) > 0 && rl_now() < until);
 }
 
-static void report_abandoned(const rl_task *t) {
+enum { MOST = 100 }; /* lines on abandoned tasks */
+
+/* Those that are just not through with their end, of a great many, are not the cause. */
+static void report_abandoned(rl_task *t, unsigned *n) {
   if (t->daemon || atomic_load_explicit(&t->leaving, memory_order_relaxed)) return;
+  if (rl_task_status(t) != RL_RUNNING || ++*n > MOST) return;
   fprintf(stderr, "rille: task %llu \"%s\", started at %s, was abandoned: it did not end\n",
           (unsigned long long)t->id, t->name, t->started);
 }
 
 static void report_last(rl_task *t, void *ud) {
-  (void)ud;
   if (!rl_task_ended(t)) {
-    report_abandoned(t);
+    report_abandoned(t, ud);
     return;
   }
   report(t);
@@ -271,7 +274,9 @@ unsigned rl_program_end(rl_program *p, bool own) {
   interrupt_busy(p);
   rl_done_fire(p->background, RL_CANCELED, NULL);
   unwind(p);
-  rl_program_each(p, report_last, NULL);
+  unsigned abandoned = 0;
+  rl_program_each(p, report_last, &abandoned);
+  if (abandoned > MOST) fprintf(stderr, "rille: and %u more\n", abandoned - MOST);
   atomic_store(&p->ended, ENDED);
   rl_futex_wake(&p->ended, INT_MAX);
   return left(p);

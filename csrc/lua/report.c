@@ -37,22 +37,50 @@ void rl_report_waiting(FILE *f, rl_program *p) {
   rl_verdict_drop(&all);
 }
 
-/* True: it is one to tell of. */
-static bool write_leak(const rl_leaked *l, bool tell, FILE *f) {
-  rl_sight s;
-  if (l->task->daemon || !rl_inspect_task(l->task, false, &s)) return false;
-  if (!tell) return true;
-  fprintf(f, "rille: task %llu \"%s\", started at %s, leaked: waits in ",
-          (unsigned long long)l->task->id, l->task->name, l->task->started);
-  rl_sight_write(&s, f);
-  fprintf(f, ", for %.1f s\n", rl_now() - s.since);
-  return true;
+/* Tasks of one name that were started at the same place and wait at the same place are told of once. */
+typedef struct group {
+  const rl_task *first; /* the oldest */
+  rl_sight sight;
+  unsigned n;
+} group;
+
+static group *group_of(group *groups, unsigned n, const rl_task *t, const rl_sight *s) {
+  for (unsigned i = 0; i < n; i++)
+    if (strcmp(groups[i].first->name, t->name) == 0 &&
+        strcmp(groups[i].first->started, t->started) == 0 && strcmp(groups[i].sight.at, s->at) == 0)
+      return &groups[i];
+  return NULL;
 }
 
+static void write_group(FILE *f, const group *g) {
+  fprintf(f, "rille: task %llu \"%s\", started at %s, leaked: waits in ",
+          (unsigned long long)g->first->id, g->first->name, g->first->started);
+  rl_sight_write(&g->sight, f);
+  fprintf(f, ", for %.1f s", rl_now() - g->sight.since);
+  if (g->n > 1) fprintf(f, "; and %u more like it", g->n - 1);
+  fputs("\n", f);
+}
+
+/* Returns how many leaks there are. */
 static unsigned write_leaks(const rl_verdict *v, FILE *f) {
-  unsigned n = 0;
-  for (unsigned i = v->n; i-- > 0;) n += write_leak(&v->leaked[i], n < MOST, f);
-  if (n > MOST) fprintf(f, "rille: and %u more leaked\n", n - MOST);
+  group *groups = malloc(MOST * sizeof *groups);
+  unsigned ngroups = 0, n = 0, others = 0;
+  for (unsigned i = v->n; i-- > 0;) {
+    rl_task *t = v->leaked[i].task;
+    rl_sight s;
+    if (t->daemon || !rl_inspect_task(t, false, &s)) continue;
+    group *g = group_of(groups, ngroups, t, &s);
+    n++;
+    if (g)
+      g->n++;
+    else if (groups && ngroups < MOST)
+      groups[ngroups++] = (group){t, s, 1};
+    else
+      others++;
+  }
+  for (unsigned i = 0; i < ngroups; i++) write_group(f, &groups[i]);
+  if (others > 0) fprintf(f, "rille: and %u more leaked\n", others);
+  free(groups);
   return n;
 }
 
