@@ -270,7 +270,8 @@ function graph.new(seed, number, timed)
     if o.kind == "chan" then fill_channel(plan, o) end
     if o.kind == "done" then fill_done(plan, o) end
   end
-  if may_hang_on_itself(plan) then add_witness(plan) end
+  plan.witnessed = may_hang_on_itself(plan)
+  if plan.witnessed then add_witness(plan) end
   plan.main, plan.trash = handles(plan, 0, 10), handles(plan, 0, 1)
   plan.asked_by_task, plan.kept = chance(10), chance(15)
   return plan
