@@ -4,7 +4,7 @@ local rille = require "rille"
 
 local function numbers()
   local ch = rille.chan()
-  local writer = rille.go({ name = "writer", daemon = true }, function()
+  local writer = rille.go({ name = "writer" }, function()
     for n = 1, math.huge do ch:send(n) end
     print "writer: done"
   end)

@@ -1,11 +1,11 @@
 -- A task that leaks: its input channel is nil-like, nobody will ever send on it or close it, so the
--- worker waits for ever. In Go it would stay for the life of the process, and in silence.
+-- worker waits for ever. In Go it would stay for the life of the process, and in silence; here the
+-- end of the program tells of it, on stderr.
 
 local rille = require "rille"
 
 local function work(strings)
-  -- A daemon: at exit nobody is to be told of it.
-  return rille.go({ name = "worker", daemon = true }, function()
+  return rille.go({ name = "worker" }, function()
     for s in strings do print("working on " .. s) end
     print "worker: done"
   end)

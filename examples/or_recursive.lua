@@ -21,7 +21,7 @@ end
 
 local function signal(seconds)
   local ch = rille.chan()
-  rille.go({ name = "signal", daemon = true }, function()
+  rille.go({ name = "signal" }, function()
     rille.sleep(seconds)
     ch:close()
   end)
