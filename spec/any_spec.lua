@@ -1,7 +1,7 @@
 -- The or-channel and its counterpart: any fires with the first input, all with the last.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -35,8 +35,6 @@ local function dones(n)
 end
 
 describe("rille.any", function()
-  after_each(helper.settled)
-
   it("of nothing is the background", function()
     assert.equal(rille.background, rille.any())
   end)
@@ -374,8 +372,6 @@ describe("rille.any", function()
 end)
 
 describe("rille.all", function()
-  after_each(helper.settled)
-
   it("of nothing has fired", function()
     local all = rille.all()
     assert.is_true(all:wait(0))

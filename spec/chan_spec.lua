@@ -1,7 +1,7 @@
 -- Channels: sending, receiving, closing, views and loops, in every state.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -47,8 +47,6 @@ local places = {
 }
 
 describe("rille.chan", function()
-  after_each(helper.settled)
-
   it("makes a rendezvous by default, or has a capacity and a name", function()
     local ch = rille.chan()
     assert.equal(0, ch:cap())
@@ -83,8 +81,6 @@ end)
 
 for where, there in pairs(places) do
   describe("in " .. where .. " a channel", function()
-    after_each(helper.settled)
-
     it("hands over values in order", function()
       local ch = rille.chan()
       local task = rille.go(function()
@@ -164,8 +160,6 @@ for where, there in pairs(places) do
 end
 
 describe("a channel", function()
-  after_each(helper.settled)
-
   it("is first come, first served for receivers", function()
     local ch, order = rille.chan(), rille.chan(10)
     for i = 1, 10 do
@@ -335,8 +329,6 @@ describe("a channel", function()
 end)
 
 describe("a done that has fired", function()
-  after_each(helper.settled)
-
   local stands = {
     ["a done"] = function() return fired "why" end,
     ["a channel with a value"] = function()
@@ -393,8 +385,6 @@ describe("a done that has fired", function()
 end)
 
 describe("a loop over a channel", function()
-  after_each(helper.settled)
-
   it("ends when the channel is closed", function()
     local got = {}
     for v in closed("a", "b", "c") do got[#got + 1] = v end
@@ -435,8 +425,6 @@ describe("a loop over a channel", function()
 end)
 
 describe("a one-way view", function()
-  after_each(helper.settled)
-
   it("to receive can do nothing else", function()
     local ch = rille.chan(2, "jobs")
     local view = ch:receiver()
@@ -496,8 +484,6 @@ describe("a one-way view", function()
 end)
 
 describe("rille.never", function()
-  after_each(helper.settled)
-
   it("is never ready", function()
     assert.same({ n = 2, nil, "empty" }, table.pack(rille.never:try_recv()))
     assert.same({ n = 2, false, "full" }, table.pack(rille.never:try_send(1)))
@@ -560,8 +546,6 @@ describe("a finalizer that runs within", function()
 end)
 
 describe("a wait in a finalizer", function()
-  after_each(helper.settled)
-
   local function in_finalizer(fn)
     return rille.go(function(f)
       local results

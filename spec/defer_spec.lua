@@ -1,17 +1,14 @@
 -- defer runs a function at scope exit, whatever ends the scope.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local helper = require "spec.helper"
 local rille = require "rille"
 
 local BOUND = 10 -- a watchdog
 
 describe("rille.defer", function()
-  after_each(helper.settled)
-
   it("runs at scope exit, once, and not before", function()
     local n = 0
     do
@@ -87,13 +84,14 @@ describe("rille.defer", function()
       error("boom", 0)
     end):join(BOUND)
     assert.equal("failed", (out:recv(BOUND)))
-    rille.go(function()
+    local task = rille.go(function()
       local _ <close> = rille.defer(function() out:send "canceled" end)
       done:wait()
       done:check()
     end)
     cancel()
     assert.equal("canceled", (out:recv(BOUND)))
+    assert.same({ false, "canceled" }, { task:join(BOUND) })
   end)
 
   it("may wait in the function, also while an error passes", function()

@@ -2,7 +2,7 @@
 -- everything that may stand where a done is taken.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -29,8 +29,6 @@ local function awaited(done)
 end
 
 describe("rille.done", function()
-  after_each(helper.settled)
-
   it("gives a done that has not fired and the right to fire it", function()
     local done, cancel = rille.done()
     live(done)
@@ -109,8 +107,6 @@ describe("rille.done", function()
 end)
 
 describe("two results in a nested call", function()
-  after_each(helper.settled)
-
   it("raise with a hint about parentheses where opts are expected", function()
     raises("parenthes", function() return rille.done(rille.done()) end)
     raises("parenthes", function() return rille.done(rille.done { timeout = LONG }) end)
@@ -131,8 +127,6 @@ describe("two results in a nested call", function()
 end)
 
 describe("cancel", function()
-  after_each(helper.settled)
-
   it("is idempotent: the first cause wins", function()
     local done, cancel = rille.done()
     cancel "first"
@@ -245,8 +239,6 @@ describe("cancel", function()
 end)
 
 describe("a cause", function()
-  after_each(helper.settled)
-
   local values = {
     integer = 7, huge = math.maxinteger, float = 0.5, string = "a\0b", empty = "", yes = true,
     list = { 1, { 2, x = "y" } },
@@ -335,8 +327,6 @@ describe("a cause", function()
 end)
 
 describe("timeout and deadline", function()
-  after_each(helper.settled)
-
   it("fire the done with their own error", function()
     local start = rille.now()
     local done = awaited((rille.done { timeout = 0.02 }))
@@ -435,8 +425,6 @@ describe("timeout and deadline", function()
 end)
 
 describe("values", function()
-  after_each(helper.settled)
-
   it("are looked up through the parents", function()
     local root = rille.done { values = { user = "ada", depth = 1 } }
     local mid = rille.done((rille.done(root)), { values = { depth = 2 } })
@@ -547,8 +535,6 @@ describe("values", function()
 end)
 
 describe("done:check", function()
-  after_each(helper.settled)
-
   it("does nothing before it fires", function()
     local done = rille.done()
     done:check()
@@ -590,8 +576,6 @@ describe("done:check", function()
 end)
 
 describe("done:wait", function()
-  after_each(helper.settled)
-
   it("blocks until it fires", function()
     local done, cancel = rille.done()
     local task = rille.go(function() return done:wait() end)
@@ -654,8 +638,6 @@ describe("done:wait", function()
 end)
 
 describe("done:after", function()
-  after_each(helper.settled)
-
   it("starts a task with the arguments when it fires", function()
     local done, cancel = rille.done()
     local out = rille.chan(1)
@@ -766,8 +748,6 @@ describe("done:after", function()
 end)
 
 describe("done:detached", function()
-  after_each(helper.settled)
-
   it("keeps the values and drops the cancellation", function()
     local parent, cancel = rille.done { timeout = LONG, values = { id = 17 } }
     local done = parent:detached()
@@ -799,8 +779,6 @@ describe("done:detached", function()
 end)
 
 describe("rille.background", function()
-  after_each(helper.settled)
-
   it("never fires and has no values", function()
     local background = rille.background
     live(background)
@@ -837,8 +815,6 @@ describe("rille.background", function()
 end)
 
 describe("a parent", function()
-  after_each(helper.settled)
-
   it("that is a done passes on its error and cause", function()
     local parent, cancel = rille.done()
     local child = rille.done((rille.done(parent)))
@@ -981,8 +957,6 @@ describe("a parent", function()
 end)
 
 describe("a tree", function()
-  after_each(helper.settled)
-
   it("of 10,000 descendants fires in one pass", function()
     local root, cancel = rille.done()
     local all, level = {}, { root }
@@ -1085,8 +1059,6 @@ describe("a tree", function()
 end)
 
 describe("dropped children", function()
-  after_each(helper.settled)
-
   local function resident()
     for line in io.lines "/proc/self/status" do
       local kilobytes = line:match "^VmRSS:%s+(%d+)"
@@ -1145,8 +1117,6 @@ describe("dropped children", function()
 end)
 
 describe("a done that crosses", function()
-  after_each(helper.settled)
-
   it("comes back as the same userdata", function()
     local done, cancel = rille.done()
     local ch = rille.chan()
@@ -1241,8 +1211,6 @@ local waits = {
 }
 
 describe("where a done is taken", function()
-  after_each(helper.settled)
-
   for kind, stand_in in pairs(stand_ins) do
     for wait, fn in pairs(waits) do
       it(("a %s ends a %s"):format(kind, wait), function()

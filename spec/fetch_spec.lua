@@ -126,10 +126,7 @@ describe("fetch #exec", function()
     server = http_server.start(log)
   end)
 
-  after_each(function()
-    server:close()
-    helper.settled()
-  end)
+  after_each(function() server:close() end)
 
   local function urls(...)
     local list = { ... }

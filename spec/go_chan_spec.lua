@@ -1,7 +1,7 @@
 -- The semantics of Go's channels: what test/chan and runtime/chan_test.go check, in Lua.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -27,8 +27,6 @@ end
 local CAPACITIES = { 0, 1, 3, 17 }
 
 describe("TestChan:", function()
-  after_each(helper.settled)
-
   for _, cap in ipairs(CAPACITIES) do
     it("an empty channel blocks its receiver, cap " .. cap, function()
       local ch = rille.chan(cap)
@@ -109,8 +107,6 @@ describe("TestChan:", function()
 end)
 
 describe("nonblock:", function()
-  after_each(helper.settled)
-
   it("a receiver that tries sees a value that was sent before the other closed", function()
     for _ = 1, 200 do
       local ch = rille.chan(1)
@@ -145,8 +141,6 @@ describe("nonblock:", function()
 end)
 
 describe("select:", function()
-  after_each(helper.settled)
-
   for _, cap in ipairs { 0, 10 } do
     it("tasks that send to and receive from one channel in a select do not meet themselves, cap "
       .. cap, function()
@@ -272,8 +266,6 @@ describe("select:", function()
 end)
 
 describe("misuse:", function()
-  after_each(helper.settled)
-
   it("raises as Go panics", function()
     local ch = rille.chan()
     ch:close()
@@ -285,8 +277,6 @@ describe("misuse:", function()
 end)
 
 describe("sieve:", function()
-  after_each(helper.settled)
-
   it("a chain of tasks finds the primes", function()
     local done, cancel = rille.done()
     local function filter(input, prime)
@@ -314,8 +304,6 @@ describe("sieve:", function()
 end)
 
 describe("goroutines:", function()
-  after_each(helper.settled)
-
   it("a chain of a thousand tasks passes a value on", function()
     local left = rille.chan()
     local first = left
@@ -357,8 +345,6 @@ describe("goroutines:", function()
 end)
 
 describe("a barrier:", function()
-  after_each(helper.settled)
-
   it("what was written before a send is seen after the receive", function()
     local ch = rille.chan()
     for i = 1, 200 do

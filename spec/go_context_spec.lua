@@ -2,10 +2,9 @@
 -- WithValue, causes, AfterFunc and WithoutCancel. The names follow Go's tests.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local helper = require "spec.helper"
 local rille = require "rille"
 
 local BOUND = 10 -- a watchdog
@@ -31,8 +30,6 @@ end
 local function late(done) fired("deadline exceeded", "deadline exceeded", awaited(done)) end
 
 describe("Background", function()
-  after_each(helper.settled)
-
   it("is never done and shows what it is", function()
     live(rille.background)
     assert.matches("background", tostring(rille.background))
@@ -40,8 +37,6 @@ describe("Background", function()
 end)
 
 describe("WithCancel", function()
-  after_each(helper.settled)
-
   it("is done once canceled, and tells those that wait and those that ask", function()
     local c1, cancel = rille.done()
     local o = rille.done(c1)
@@ -127,8 +122,6 @@ describe("WithCancel", function()
 end)
 
 describe("WithDeadline and WithTimeout", function()
-  after_each(helper.settled)
-
   it("Deadline: fires, also when wrapped", function()
     late((rille.done { deadline = rille.now() + 0.02 }))
     local wrapped = rille.done((rille.done { deadline = rille.now() + 0.02 }))
@@ -166,8 +159,6 @@ describe("WithDeadline and WithTimeout", function()
 end)
 
 describe("WithValue", function()
-  after_each(helper.settled)
-
   it("Values: the nearest one counts, keys do not mix, siblings do not see each other", function()
     local c0 = rille.background
     assert.is_nil(c0:value "k1")
@@ -203,8 +194,6 @@ describe("WithValue", function()
 end)
 
 describe("layers of everything", function()
-  after_each(helper.settled)
-
   local function layers(seed, expire)
     local seen = "layers, seed " .. seed
     local state = seed
@@ -256,8 +245,6 @@ describe("layers of everything", function()
 end)
 
 describe("what is no context", function()
-  after_each(helper.settled)
-
   it("InvalidDerivedFail: is refused as a parent", function()
     for _, bad in ipairs { "x", true, print } do
       assert.is_false(pcall(rille.done, bad))
@@ -267,8 +254,6 @@ describe("what is no context", function()
 end)
 
 describe("custom parents", function()
-  after_each(helper.settled)
-
   it("CustomContextGoroutines: channels, tasks and anys as parents start no task", function()
     local function count()
       local n = 0
@@ -290,8 +275,6 @@ describe("custom parents", function()
 end)
 
 describe("causes", function()
-  after_each(helper.settled)
-
   local CAUSE = { code = "parent" }
 
   it("WithCancelCause: the cause is what was given", function()
@@ -384,8 +367,6 @@ describe("causes", function()
 end)
 
 describe("AfterFunc", function()
-  after_each(helper.settled)
-
   it("is called when the context is done", function()
     for _, make in ipairs {
       function() return rille.done() end,
@@ -486,8 +467,6 @@ describe("AfterFunc", function()
 end)
 
 describe("WithoutCancel", function()
-  after_each(helper.settled)
-
   it("has the values, and nothing else", function()
     local parent, cancel = rille.done { values = { key = "value" }, timeout = HOUR }
     local c = parent:detached()
@@ -518,8 +497,6 @@ describe("WithoutCancel", function()
 end)
 
 describe("examples of the package", function()
-  after_each(helper.settled)
-
   it("WithCancel: a generator ends with its consumer", function()
     local function gen(done)
       local dst = rille.chan()

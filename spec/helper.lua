@@ -1,53 +1,14 @@
 -- What specs share. busted loads it before the first file (see .busted); specs say
 -- `local helper = require "spec.helper"`.
 --
+-- With it comes rille.busted: a test that leaves tasks behind, or an error that nobody took, fails.
 -- There is no watchdog here: spec/run.lua gives every file a process and a time limit.
 
 local assert = require "luassert"
-local busted = require "busted"
 local rille = require "rille"
+require "rille.busted"
 
 local helper = {}
-
--- Tasks that have not ended.
-local function live()
-  local tasks = rille.stats().tasks
-  return (tasks.runnable or 0) + (tasks.running or 0) + (tasks.waiting or 0)
-end
-
-local at_start = 0
-busted.subscribe({ "test", "start" }, function()
-  at_start = live()
-  return nil, true
-end)
-
--- What is left, for a message: each task where the module can list them, else the counts.
-local function leftovers()
-  local lines = {}
-  for _, task in ipairs(rille.tasks and rille.tasks() or {}) do
-    local waiting = task.waiting and (" in %s at %s"):format(task.waiting.op, task.waiting.at) or ""
-    local line = "%s, started at %s: %s%s"
-    table.insert(lines, line:format(task.name, task.started, task.status, waiting))
-  end
-  for status, count in pairs(rille.stats().tasks) do
-    table.insert(lines, ("%s: %d"):format(status, count))
-  end
-  table.sort(lines)
-  return table.concat(lines, "\n")
-end
-
---- Waits until no more tasks live than when the test began, for at most `limit` seconds (5), and
--- raises with what is left. Meant as `after_each(helper.settled)`.
-function helper.settled(limit)
-  local deadline = rille.now() + (limit or 5)
-  while live() > at_start do
-    if rille.now() > deadline then
-      local message = "%d tasks at the start of the test, %d left:\n%s"
-      error(message:format(at_start, live(), leftovers()))
-    end
-    rille.sleep(0.002)
-  end
-end
 
 --- Calls fn(...), which has to raise an error whose text matches `pattern`.
 function helper.raises(pattern, fn, ...)

@@ -1,7 +1,7 @@
 -- Interrupting tasks, whatever they are doing, and sharing the workers with those that compute.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -38,8 +38,6 @@ local function assert_raised(reason, ok, err)
 end
 
 describe("task:interrupt", function()
-  after_each(helper.settled)
-
   it("raises its reason in a loop", function()
     assert_raised("enough", interrupt_running(spin, "enough"))
     assert_raised("enough", interrupt_running(function()
@@ -369,8 +367,6 @@ describe("task:interrupt", function()
 end)
 
 describe("tasks that compute", function()
-  after_each(helper.settled)
-
   it("are more than the workers, and all get on", function()
     local counts, tasks = {}, {}
     for i = 1, 10 do counts[i] = rille.chan(1) end

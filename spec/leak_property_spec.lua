@@ -8,11 +8,10 @@
 --     RILLE_GRAPH=n     that one alone
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local graph = require "spec.support.leak_graph"
-local helper = require "spec.helper"
 local model = require "spec.support.leak_model"
 local player = require "spec.support.leak_player"
 local rille = require "rille"
@@ -150,8 +149,6 @@ local function play(plan)
 end
 
 describe("the verdict of leak analysis", function()
-  after_each(helper.settled)
-
   it("is that of the model on random graphs", function()
     for number = only or 1, only or count do
       local plan = graph.new(seed, number, interrupts)

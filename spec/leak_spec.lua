@@ -32,16 +32,20 @@ local function leaked()
   return names(rille.leaks())
 end
 
+local function all_ended()
+  assert.eventually(function() return #rille.tasks() == 0 end, BOUND)
+end
+
 local function collected(n)
   assert.equal(n, rille.collect())
-  helper.settled()
+  all_ended()
 end
 
 -- Unwinds whatever a test has left.
 local function clean()
   collectgarbage()
   rille.collect()
-  helper.settled()
+  all_ended()
 end
 
 -- What `build` returns keeps all of its tasks alive; when it is dropped, they are `expected`,
@@ -1153,7 +1157,7 @@ describe("rille.collect", function()
       local n = 0
       while n < 1000 do n = n + rille.collect() end
       assert.equal(1000, n)
-      helper.settled()
+      all_ended()
       collectgarbage()
     end
     round()

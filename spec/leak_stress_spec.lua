@@ -7,10 +7,9 @@
 --     RILLE_STRESS=s    rounds for so many seconds (2 by default)
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local helper = require "spec.helper"
 local rille = require "rille"
 
 local BOUND = 60 -- a watchdog
@@ -163,8 +162,6 @@ local function round(seed)
 end
 
 describe("leak analysis", function()
-  after_each(helper.settled)
-
   it("never gives a false verdict while all that can wake is on its way", function()
     local fixed = math.tointeger(os.getenv "RILLE_SEED")
     local seed = fixed or os.time()

@@ -3,10 +3,9 @@
 -- them.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local helper = require "spec.helper"
 local proc = require "spec.support.proc"
 local rille = require "rille"
 
@@ -71,8 +70,6 @@ local pieces = {
 }
 
 describe("as the first thing of a task", function()
-  after_each(helper.settled)
-
   -- In a state with all libraries, whose globals are put back afterwards.
   local function expected(code)
     local saved = {}

@@ -1,7 +1,7 @@
 -- Select: several things waited on at once, of which exactly one happens.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -45,8 +45,6 @@ local forms = {
 
 for name, select_ in pairs(forms) do
   describe(name .. " gives for", function()
-    after_each(helper.settled)
-
     it("a channel what it receives", function()
       local ch = filled("v", "w")
       assert.same({ n = 2, 2, "v" }, table.pack(select_(rille.never, ch)))
@@ -99,8 +97,6 @@ for name, select_ in pairs(forms) do
   end)
 
   describe(name, function()
-    after_each(helper.settled)
-
     it("never chooses nil, false and never", function()
       for _ = 1, 20 do
         assert.equal(3, (select_(nil, false, filled(1), nil, rille.never)))
@@ -158,8 +154,6 @@ for name, select_ in pairs(forms) do
 end
 
 describe("rille.select", function()
-  after_each(helper.settled)
-
   it("names its cases", function()
     local which, v = rille.select { line = filled "hello", stop = rille.never }
     assert.equal("line", which)
@@ -352,8 +346,6 @@ describe("rille.select", function()
 end)
 
 describe("rille.try_select", function()
-  after_each(helper.settled)
-
   it("gives nil when no case is ready, and does nothing", function()
     local ch = rille.chan()
     assert.same({ n = 1 }, table.pack(rille.try_select(ch, ch:sending(1), rille.never, 5)))
@@ -395,8 +387,6 @@ describe("rille.try_select", function()
 end)
 
 describe("rille.select_first", function()
-  after_each(helper.settled)
-
   it("takes the first ready case in order", function()
     for _ = 1, 50 do
       assert.equal(2, (rille.select_first(rille.never, filled(1), filled(2), fired())))

@@ -6,10 +6,9 @@
 --     RILLE_STRESS=s    rounds for so many seconds (2 by default)
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local helper = require "spec.helper"
 local rille = require "rille"
 
 local BOUND = 60 -- a watchdog
@@ -176,8 +175,6 @@ local function round(seed)
 end
 
 describe("random programs", function()
-  after_each(helper.settled)
-
   it("deliver each value once, in order, or leave it with its sender", function()
     local one = tonumber(os.getenv "RILLE_SEED" or nil)
     if one then return round(one) end

@@ -1,7 +1,7 @@
 -- Tasks: starting, results, errors, waiting for them, what they are told of themselves.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -23,8 +23,6 @@ local function fired(cause)
 end
 
 describe("rille.go", function()
-  after_each(helper.settled)
-
   it("runs a function with its arguments, and gives its results", function()
     local task = rille.go(function(...) return select("#", ...), ... end, 1, nil, "c", nil)
     assert.same({ n = 6, true, 4, 1, nil, "c", nil }, table.pack(task:join(BOUND)))
@@ -120,8 +118,6 @@ describe("rille.go", function()
 end)
 
 describe("a task", function()
-  after_each(helper.settled)
-
   it("has an id of its own and a name", function()
     local a, b = rille.go(function() end), rille.go({ name = "worker" }, function() end)
     assert.equal("integer", math.type(a:id()))
@@ -429,8 +425,6 @@ describe("a task", function()
 end)
 
 describe("task:join", function()
-  after_each(helper.settled)
-
   it("is repeatable, by many", function()
     local task = rille.go(function() return { 1 }, "b" end)
     local others = {}
@@ -470,8 +464,6 @@ describe("task:join", function()
 end)
 
 describe("an error in a task", function()
-  after_each(helper.settled)
-
   local function joined(fn, ...)
     return rille.go(fn, ...):join(BOUND)
   end
@@ -561,7 +553,7 @@ describe("an error in a task", function()
   end)
 
   it("is reported when nobody takes it, and only then #exec", function()
-    local result = proc.run [[
+    local result = proc.run([[
       local taken = rille.go(function() error "taken" end)
       taken:join()
       do
@@ -578,7 +570,7 @@ describe("an error in a task", function()
         err:close()
       until reported
       io.stderr:write "-- still running\n"
-    ]]
+    ]], { env = "RILLE_LEAKS=report" })
     assert.matches('task %d+ "careless".*untaken.*stack traceback.*%-%- still running', result.err)
     assert.not_matches("taken.*taken.*taken", (result.err:gsub("untaken", "")))
     assert.equal(0, result.code)
@@ -586,8 +578,6 @@ describe("an error in a task", function()
 end)
 
 describe("rille.yield and the scheduler", function()
-  after_each(helper.settled)
-
   it("let others run", function()
     rille.yield()
     local order = there(function()
@@ -652,8 +642,6 @@ describe("rille.yield and the scheduler", function()
 end)
 
 describe("rille.stats", function()
-  after_each(helper.settled)
-
   it("counts", function()
     local stop = rille.chan()
     local channels = rille.stats().channels

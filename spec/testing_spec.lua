@@ -1,7 +1,7 @@
 -- Functions that run on a virtual clock.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -25,8 +25,6 @@ local function let_go(ch, n)
 end
 
 describe("the virtual clock", function()
-  after_each(helper.settled)
-
   it("passes hours at once, and exactly", function()
     run(function()
       for _, s in ipairs { HOUR, 0.5, 1e6, 1 } do assert.equal(s, (timed(rille.sleep, s))) end
@@ -110,8 +108,6 @@ describe("the virtual clock", function()
 end)
 
 describe("waits on the virtual clock", function()
-  after_each(helper.settled)
-
   it("end by their timeouts", function()
     run(function()
       local ch, done = rille.chan(), rille.done()
@@ -186,8 +182,6 @@ describe("waits on the virtual clock", function()
 end)
 
 describe("timers on the virtual clock", function()
-  after_each(helper.settled)
-
   it("deliver the instant they were due", function()
     run(function()
       local start = rille.now()
@@ -244,8 +238,6 @@ describe("timers on the virtual clock", function()
 end)
 
 describe("dones on the virtual clock", function()
-  after_each(helper.settled)
-
   it("fire by their deadlines, with their descendants", function()
     run(function()
       local start = rille.now()
@@ -284,8 +276,6 @@ describe("dones on the virtual clock", function()
 end)
 
 describe("testing.run", function()
-  after_each(helper.settled)
-
   it("fails when all wait and no timer is armed, and says who waits where", function()
     local jobs = rille.chan(0, "jobs")
     local _, err = pcall(run, function()
@@ -368,12 +358,12 @@ describe("testing.run", function()
   end)
 
   it("takes no error of a task: it is reported as ever", function()
-    local result = helper.run [[
+    local result = helper.run([[
       local rille = require "rille"
       require "rille.testing".run(function()
         rille.go({ name = "unlucky" }, function() rille.sleep(60) error "nobody looks" end)
       end)
-    ]]
+    ]], { env = { RILLE_LEAKS = "report" } })
     assert.equal(0, result.code)
     assert.matches("unlucky.*nobody looks", result.err)
   end)
@@ -488,8 +478,6 @@ describe("testing.run", function()
 end)
 
 describe("many tasks on the virtual clock", function()
-  after_each(helper.settled)
-
   it("wake each at its own time, in order", function()
     local n = 10000
     run(function()

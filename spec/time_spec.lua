@@ -1,7 +1,7 @@
 -- Timers, sleeping and the clock.
 
 local plain = require "spec.support.plain"
-local describe, it, assert, after_each = plain(describe), plain(it), assert, after_each
+local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 local helper = require "spec.helper"
@@ -36,8 +36,6 @@ describe("rille.now", function()
 end)
 
 describe("rille.sleep", function()
-  after_each(helper.settled)
-
   it("sleeps at least so long, in the main program and in a task", function()
     local function slept(s)
       local start = rille.now()
@@ -133,8 +131,6 @@ end)
 
 for name, make in pairs { after = rille.after, timer = rille.timer } do
   describe("rille." .. name, function()
-    after_each(helper.settled)
-
     it("delivers the time once", function()
       local start = rille.now()
       local timer = make(0.005)
@@ -212,8 +208,6 @@ for name, make in pairs { after = rille.after, timer = rille.timer } do
 end
 
 describe("rille.tick", function()
-  after_each(helper.settled)
-
   it("delivers again and again", function()
     local start = rille.now()
     local tick = rille.tick(0.002)
@@ -293,8 +287,6 @@ describe("an unreferenced timer", function()
 end)
 
 describe("very many timers", function()
-  after_each(helper.settled)
-
   it("are all delivered", function()
     local timers = {}
     for i = 1, 5000 do timers[i] = rille.after((i * 7919 % 5000) / 200000) end

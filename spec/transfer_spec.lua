@@ -5,7 +5,6 @@ local describe, it, assert = plain(describe), plain(it), assert
 local after_each = after_each
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local helper = require "spec.helper"
 local rille = require "rille"
 
 local BOUND = 20 -- a watchdog
@@ -14,7 +13,6 @@ local undo = {} -- what a test has to put back
 
 after_each(function()
   while undo[1] do table.remove(undo)() end
-  helper.settled()
 end)
 
 -- Out and back in the same state.
