@@ -138,7 +138,9 @@ describe("an option #exec", function()
   end)
 
   it("that is not given leaves the environment as it is", function()
-    prints("nil\t1\t1\n", {}, SETTINGS, { env = { RILLE_THREADS = "1" } })
+    local env = { RILLE_LEAKS = "collect", RILLE_THREADS = "1" }
+    prints("collect\t1\t1\n", {}, SETTINGS, { env = env })
+    prints("nil\n", {}, "print(os.getenv 'RILLE_LOG')")
   end)
 
   it("--leaks=fail makes an untaken error the program's failure", function()
@@ -149,7 +151,7 @@ describe("an option #exec", function()
     assert.equal(1, run({ "--leaks=fail" }, script).code)
     assert.equal(0, run({ "--leaks=fail" }, script .. "os.exit(0)").code)
     assert.equal(0, run({ "--leaks=fail", "--stats" }, script .. "os.exit(0)").code)
-    assert.equal(0, run({}, script).code)
+    assert.equal(0, run({}, script, { env = { RILLE_LEAKS = "report" } }).code)
   end)
 
   it("--stats writes figures at the end, however that comes", function()

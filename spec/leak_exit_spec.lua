@@ -17,8 +17,9 @@ local function parked(name, fn, ...)
 end
 ]]
 
+-- Without `leaks` the program runs as if RILLE_LEAKS were not set.
 local function run(script, leaks)
-  return helper.run(prelude .. script, { env = { RILLE_LEAKS = leaks } })
+  return helper.run(prelude .. script, { env = { RILLE_LEAKS = leaks or "" } })
 end
 
 local function ended(code, result)

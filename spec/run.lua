@@ -5,6 +5,9 @@
 -- A file *_spec.lua runs in busted; any other is a program whose last line is
 -- "N passed, N failed". A process that crashes, hangs or stops half-way is one more failure.
 --
+-- Specs run with RILLE_LEAKS=fail, and so do the programs that they start: one that ends with a
+-- leaked task, or with an error that nobody took, has the exit code 1.
+--
 -- RILLE_LUA           the interpreter for the specs (default: the one that runs this)
 -- RILLE_SPEC_TIMEOUT  seconds for each file (default 120)
 
@@ -97,7 +100,8 @@ local function run_spec(path, options)
     return result
   end
   local tap = tap_reader(path, result)
-  local command = { lua, "spec/busted.lua", "-o", "TAP", "--verbose", path }
+  local command = { "env", "RILLE_LEAKS=fail", lua, "spec/busted.lua", "-o", "TAP" }
+  for _, word in ipairs { "--verbose", path } do table.insert(command, word) end
   table.move(options, 1, #options, #command + 1, command)
   local crashed
   why, crashed = run(command, tap.read)
