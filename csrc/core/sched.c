@@ -29,9 +29,11 @@ enum {
   QUIET_TICKS = 8,    /* of the monitor with nothing to do, before it sleeps */
   OFTEN = 100,        /* with nothing but chores, before it makes them slower */
   /* the monitor's looks at one turn: */
-  PATIENCE = 3,   /* that found the worker waiting in a call, before it is stuck */
-  TIME_SLICE = 4, /* between which it computed, before it is asked to give way */
-  IN_VAIN = 4     /* and so many more, before it is stuck */
+  PATIENCE = 3,    /* that found the worker waiting in a call, before it is stuck */
+  TIME_SLICE = 4,  /* between which it computed, before it is asked to give way */
+  SHORT_SLICE = 1, /* the same while a crowd waits */
+  CROWD = 64,      /* fibers in the queues for each worker */
+  IN_VAIN = 4      /* and so many more, before it is stuck */
 };
 enum { FREE, STUCK, ROBBED };
 static const double SEARCH_TIME = 30e-6; /* an idle worker looks for work this long */
@@ -718,7 +720,7 @@ static void see_turn_again(worker *w) {
 
 /* A worker that waits in a call is stuck after some looks. One that computes is asked to give way, and is stuck if
    it cannot. One that ended its turn at the moment of the verdict could not take it back: the next look does. */
-static void judge(worker *w) {
+static void judge(worker *w, unsigned slice) {
   unsigned turn = atomic_load_explicit(&w->turns, memory_order_relaxed);
   if (turn != w->seen || !(turn & 1) || !known(&w->thread)) {
     see_new_turn(w, turn);
@@ -727,7 +729,7 @@ static void judge(worker *w) {
   see_turn_again(w);
   bool in_vain = w->busy >= TIME_SLICE + IN_VAIN;
   if (w->waiting >= PATIENCE || in_vain) mark_stuck(w);
-  if (w->waiting > 0 || w->busy < TIME_SLICE) return;
+  if (w->waiting > 0 || w->busy < slice) return;
   if (!in_vain || w->busy % TIME_SLICE == 0) ask_to_give_way(w, turn); /* one day it may */
 }
 
@@ -821,6 +823,12 @@ void rl_sched_poke_all(void) {
   poke_pinned(NULL);
 }
 
+/* So that one of a thousand has its turn every second or two. */
+static unsigned time_slice(void) {
+  unsigned crowd = CROWD * atomic_load_explicit(&S.wanted, memory_order_relaxed);
+  return length(&S.shared) + length(&S.late) > crowd ? SHORT_SLICE : TIME_SLICE;
+}
+
 static void *monitor_main(void *arg) {
   (void)arg;
   unsigned quiet = 0, attended = 0;
@@ -831,7 +839,7 @@ static void *monitor_main(void *arg) {
     chores = attend_all(chores);
     unsigned n = atomic_load_explicit(&S.slots, memory_order_acquire);
     for (unsigned i = 0; i < n; i++)
-      if (slot(i) && waits) judge(slot(i));
+      if (slot(i) && waits) judge(slot(i), time_slice());
     if (work_waits()) relieve();
     attended = chores && !waits ? attended + 1 : 0;
     quiet = waits || chores ? 0 : quiet + 1;

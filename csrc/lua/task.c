@@ -19,7 +19,7 @@ coroutines work as ever, and a wait in one of them parks the whole task. Where L
 (in the comparator of `table.sort`, a callback of `string.gsub`, a metamethod called from C, `require`) a
 wait blocks the thread instead, and other threads take over what else is runnable.
 
-A task that computes gives way after about 10 ms if others wait to run: as many as like share the threads, one for each core, and
+A task that computes gives way after about 10 ms, sooner where a crowd waits, if others wait to run: as many as like share the threads, one for each core, and
 none starves. Whatever a task blocks in outside of Rille, a C library or `os.execute`, it keeps a thread for;
 a monitor adds threads so that others go on. So it does where a task computes and Lua cannot yield, or
 has set a hook for lines or instructions by `debug.sethook`.
