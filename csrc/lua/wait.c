@@ -145,15 +145,23 @@ static bool give_up(rl_wait *W) {
   return true;
 }
 
+/* A wait of the main program: S->wait may be another for a while, as long as somebody looks at it (see
+   inspect). */
+typedef struct main_wait {
+  rl_state *S;
+  rl_wait *W;
+  bool looked; /* for a deadlock */
+} main_wait;
+
 /* Has a signal handler (the interpreter's for Ctrl-C) set a hook on the main thread? It may have come
    before the wait, after Lua looked for hooks last: any hook counts that no wait has called yet. */
 static bool hook_set(void *ud) {
-  rl_state *S = ud;
+  main_wait *m = ud;
+  rl_state *S = m->S;
   lua_Hook now = lua_gethook(S->L);
   if (now && now != S->hook) return true;
-  unsigned turn = rl_waiter_turn(S->wait->waiter);
-  if (S->looked != turn && S->wait->deadline == INFINITY) rl_deadlock_look_first(S);
-  S->looked = turn;
+  if (!m->looked && m->W->deadline == INFINITY) rl_deadlock_look_first(S);
+  m->looked = true;
   return false;
 }
 
@@ -193,11 +201,12 @@ static void run_hook(lua_State *L, rl_state *S) {
 
 /* Blocks the main program's thread. True: woken; false: a hook ran and the wait was taken back. */
 static bool block_main(lua_State *L, rl_state *S) {
-  atomic_store(&S->program->patient, S->wait->deadline == INFINITY);
-  bool woken = rl_waiter_block(S->wait->waiter, hook_set, S);
+  main_wait m = {S, S->wait, false};
+  atomic_store(&S->program->patient, m.W->deadline == INFINITY);
+  bool woken = rl_waiter_block(m.W->waiter, hook_set, &m);
   atomic_store(&S->program->patient, false);
   if (woken) return true;
-  if (!give_up(S->wait)) return rl_waiter_block(S->wait->waiter, NULL, NULL);
+  if (!give_up(m.W)) return rl_waiter_block(m.W->waiter, NULL, NULL);
   run_hook(L, S);
   return false;
 }
