@@ -42,7 +42,7 @@ struct rl_state {
   rl_blob *own_globals;      /* the same of this state, made when it starts a task */
   lua_Hook
       hook; /* of a main program: one that has let a wait go on; of a task: what the armed one had itself */
-  rl_late *late;   /* what is held by userdata made since `closing` */
+  rl_late *late;                /* what is held by userdata made since `closing` */
   struct rl_transfer *transfer; /* NULL: nothing was encoded yet */
   size_t encoded;               /* bytes that the collector was not told of yet */
   size_t memory, memory_cap;    /* bytes in use and allowed; the cap is 0 without one */
