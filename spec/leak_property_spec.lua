@@ -124,6 +124,8 @@ local function finish(game)
     end
     return true
   end)
+  -- One that was interrupted when it had told all has failed, which is to be nobody's surprise.
+  for _, name in ipairs(all) do game.tasks[name]:join(BOUND) end
 end
 
 local function play(plan)
