@@ -157,7 +157,9 @@ end
 
 function reference.write(modules)
   for name, page in pairs(collect(modules)) do
-    if not NO_PAGE[name] then write(name, text_of(page)) end
+    -- a Lua module's full name: it has a page written by hand, or is nobody's business
+    local own = name:find("rille.", 1, true)
+    if not NO_PAGE[name] and not own then write(name, text_of(page)) end
   end
 end
 
