@@ -13,10 +13,6 @@ void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *)) {
   o->destroy = destroy;
 }
 
-void rl_retain_as(rl_object *o, uint8_t rights) {
-  atomic_fetch_add_explicit(&o->counts, rl_count_weight(rights), memory_order_relaxed);
-}
-
 static _Thread_local rl_object *dying;
 static _Thread_local bool destroying;
 
@@ -30,10 +26,7 @@ static void destroy_all(rl_object *o) {
   destroying = false;
 }
 
-void rl_release_as(rl_object *o, uint8_t rights) {
-  uint64_t was =
-      atomic_fetch_sub_explicit(&o->counts, rl_count_weight(rights), memory_order_acq_rel);
-  if (rl_count_of(was) != 1) return;
+void rl_object_unused(rl_object *o) {
   o->dying = dying;
   if (destroying)
     dying = o;

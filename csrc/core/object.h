@@ -54,18 +54,6 @@ typedef struct rl_holder {
 } rl_holder;
 
 void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *));
-/* A count that comes with rights, and one that does not: a C structure's own. */
-void rl_retain_as(rl_object *o, uint8_t rights);
-void rl_release_as(rl_object *o, uint8_t rights);
-static inline void rl_retain(rl_object *o) {
-  rl_retain_as(o, 0);
-}
-static inline void rl_release(rl_object *o) {
-  rl_release_as(o, 0);
-}
-/* For weak references: false when the last count has gone already. */
-bool rl_try_retain(rl_object *o);
-
 /* What a count with these rights adds to the counts. */
 static inline uint64_t rl_count_weight(uint8_t rights) {
   return rights & RL_CAN_WAKE ? (uint64_t)1 << 32 | 1 : 1;
@@ -76,6 +64,27 @@ static inline uint32_t rl_count_of(uint64_t counts) {
 static inline uint32_t rl_wakers_of(uint64_t counts) {
   return (uint32_t)(counts >> 32);
 }
+
+/* A count that comes with rights, and one that does not: a C structure's own. */
+static inline void rl_retain_as(rl_object *o, uint8_t rights) {
+  atomic_fetch_add_explicit(&o->counts, rl_count_weight(rights), memory_order_relaxed);
+}
+static inline void rl_retain(rl_object *o) {
+  rl_retain_as(o, 0);
+}
+
+void rl_object_unused(rl_object *o); /* the last count has gone */
+static inline void rl_release_as(rl_object *o, uint8_t rights) {
+  uint64_t weight = rl_count_weight(rights);
+  uint64_t was = atomic_fetch_sub_explicit(&o->counts, weight, memory_order_acq_rel);
+  if (rl_count_of(was) == 1) rl_object_unused(o);
+}
+static inline void rl_release(rl_object *o) {
+  rl_release_as(o, 0);
+}
+
+/* For weak references: false when the last count has gone already. */
+bool rl_try_retain(rl_object *o);
 
 /* Makes `e` an edge of `h` and takes a count of `to`. */
 void rl_hold(rl_holder *h, rl_edge *e, rl_object *to, uint8_t rights);
