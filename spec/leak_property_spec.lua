@@ -90,8 +90,8 @@ local function told(game, list, word)
   end)
 end
 
--- Then tasks that collecting has woken, and so ended, may have been the last who could have come to read
--- that cause one day: what it holds leaks as well.
+-- Then tasks that collecting has woken, and so ended, may have been the last who could have come to
+-- read that cause one day: what it holds leaks as well.
 local function has_deadline_cause(plan)
   for _, o in ipairs(plan.objects) do
     if o.timed and o.cause then return true end
