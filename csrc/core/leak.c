@@ -618,12 +618,14 @@ static bool run(scan *s, const rl_leak_question *q, const rl_inspector *in) {
   return !s->failed;
 }
 
-/* Collects the garbage of states that are live by what they hold. True: there was some. */
+/* Collects the garbage of states that are live by what they hold. True: there was some. A main program whose deadlock
+   nobody has asked for does not find its finalizers run by another thread. */
 static bool tidy(scan *s) {
-  bool any = false;
+  bool any = false, unasked = s->q->main == RL_MAIN_WAITS;
   for (uint32_t i = 0; i < s->holders.n; i++) {
     holder *h = holder_at(s, i);
     if (!h->live || !h->waiter || h->end - h->first <= h->nwaits) continue;
+    if (unasked && !h->task) continue;
     if (!rl_waiter_inspect(h->waiter)) continue;
     if (rl_waiter_turn(h->waiter) == h->turn) any |= s->in->tidy(h->binding);
     rl_waiter_release(h->waiter);
