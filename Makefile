@@ -132,7 +132,7 @@ sanitized: export RILLE_LUA = $(abspath $(BUILD))/lua
 sanitized: export RILLE_SPEC_TIMEOUT ?= 600
 sanitized: export ASAN_OPTIONS ?= detect_leaks=1:handle_abort=1
 sanitized: export UBSAN_OPTIONS ?= print_stacktrace=1
-sanitized: export TSAN_OPTIONS ?= second_deadlock_stack=1:history_size=4
+sanitized: export TSAN_OPTIONS ?= second_deadlock_stack=1:history_size=4:atexit_sleep_ms=100
 sanitized: CFLAGS = -O1 -g -fno-omit-frame-pointer
 sanitized: SPECFLAGS = --exclude-tags=slow,memory,$(NOT)
 sanitized: $(BUILD)/lua build programs

@@ -28,7 +28,6 @@ typedef struct rl_done_inputs {
 
 struct rl_done {
   rl_event event;
-  uint8_t why;  /* an rl_why; immutable once fired */
   bool timed;   /* has a deadline of its own; immutable once started */
   bool foreign; /* fires from outside the program: a signal; immutable after make */
   rl_msg cause; /* immutable once fired; empty: the error itself */
@@ -38,6 +37,7 @@ struct rl_done {
   const rl_done_inputs *inputs; /* immutable */
   rl_timer timer;               /* for that */
   double deadline;              /* it has fired by then; immutable after make */
+  uint8_t why;                  /* an rl_why; immutable once fired */
   rl_msg timeout_cause; /* becomes the cause when the deadline fires; immutable once started */
   rl_msg values;        /* immutable after make */
   rl_done *values_from; /* counted; where values are looked up further; immutable */
