@@ -103,6 +103,11 @@ describe("at exit a leak #exec", function()
     assert.is_nil(result.err:find("recv", 1, true), result.err)
   end)
 
+  it("setting that is none is told of once, however often the program is idle", function()
+    local result = ended(0, run("for _ = 1, 3 do rille.go(rille.sleep, 0.03):join() end", "loud"))
+    assert.equal("rille: RILLE_LEAKS=loud is none of ignore, report, fail, collect\n", result.err)
+  end)
+
   it("is reported of many, each with its place", function()
     local result = ended(0, run [[
       for i = 1, 5 do parked("leak" .. i, function() rille.never:recv() end) end

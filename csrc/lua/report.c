@@ -3,6 +3,7 @@
 */
 #include "lua/report.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,14 +12,24 @@
 
 enum { MOST = 100 }; /* lines of a report */
 
-rl_leaks_mode rl_leaks_setting(void) {
+static rl_leaks_mode setting = RL_LEAKS_REPORT; /* immutable once read */
+
+static void read_setting(void) {
   static const char *const names[] = {"ignore", "report", "fail", "collect"};
   const char *e = getenv("RILLE_LEAKS");
-  if (!e || !*e) return RL_LEAKS_REPORT;
+  if (!e || !*e) return;
   for (int i = 0; i < 4; i++)
-    if (strcmp(e, names[i]) == 0) return (rl_leaks_mode)i;
+    if (strcmp(e, names[i]) == 0) {
+      setting = (rl_leaks_mode)i;
+      return;
+    }
   fprintf(stderr, "rille: RILLE_LEAKS=%s is none of ignore, report, fail, collect\n", e);
-  return RL_LEAKS_REPORT;
+}
+
+rl_leaks_mode rl_leaks_setting(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, read_setting);
+  return setting;
 }
 
 void rl_report_waiting(FILE *f, rl_program *p) {

@@ -10,7 +10,7 @@
 
 /* What RILLE_LEAKS says is to be done about leaks at a program's end. */
 typedef enum { RL_LEAKS_IGNORE, RL_LEAKS_REPORT, RL_LEAKS_FAIL, RL_LEAKS_COLLECT } rl_leaks_mode;
-rl_leaks_mode rl_leaks_setting(void);
+rl_leaks_mode rl_leaks_setting(void); /* read once, when the module is loaded */
 
 /* Writes a line for each task of the program that waits, each behind a newline. */
 void rl_report_waiting(FILE *f, rl_program *p);
