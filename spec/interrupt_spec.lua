@@ -218,7 +218,7 @@ describe("task:interrupt", function()
   end)
 
   it("runs <close> variables, which may compute and wait", function()
-    local seen = rille.chan(9)
+    local ready, seen = rille.chan(), rille.chan(9)
     local function close(wait)
       return function()
         local _ <close> = rille.defer(function()
@@ -227,11 +227,16 @@ describe("task:interrupt", function()
           rille.sleep(0.02)
           seen:send "waited"
         end)
+        ready:send(true)
         wait()
       end
     end
-    assert_raised("off", interrupt_running(close(spin), "off"))
-    assert_raised("off", interrupt_waiting(close(function() rille.never:recv() end), "off"))
+    for _, wait in ipairs { spin, function() rille.never:recv() end } do
+      local task = rille.go(close(wait))
+      ready:recv()
+      assert.is_true(task:interrupt "off")
+      assert_raised("off", task:join(BOUND))
+    end
     local list = {}
     for i = 1, #seen do list[i] = seen:recv() end
     assert.same({ "computed", "waited", "computed", "waited" }, list)
