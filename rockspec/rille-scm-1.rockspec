@@ -28,6 +28,7 @@ build = {
   type = "builtin",
   modules = {
     rille = "lua/rille/init.lua",
+    ["rille.args"] = "lua/rille/args.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",
@@ -67,6 +68,7 @@ build = {
         "csrc/lua/library.c",
         "csrc/lua/log.c",
         "csrc/lua/notify.c",
+        "csrc/lua/parts.c",
         "csrc/lua/process.c",
         "csrc/lua/report.c",
         "csrc/lua/runtime.c",

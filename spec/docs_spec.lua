@@ -8,8 +8,29 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 local rille = require "rille"
 
 local FOLDER = "docs/reference/"
-local PAGES = { "tasks", "channels", "select", "done", "time", "log", "runtime", "transfer",
-  "testing" }
+
+-- The modules that come with the core but are not part of it: they are required by their name.
+local APART = { args = true, busted = true, command = true, command_line = true, eventually = true,
+  init = true, report = true, testing = true }
+
+local function names_in(command)
+  local names = {}
+  local pipe = assert(io.popen(command))
+  for path in pipe:lines() do names[#names + 1] = path:match "([^/]+)%.%w+$" end
+  pipe:close()
+  return names
+end
+
+local PAGES = names_in("ls " .. FOLDER .. "*.md")
+
+-- The modules that are also fields of the core's.
+local function parts()
+  local names = {}
+  for _, name in ipairs(names_in "ls lua/rille/*.lua") do
+    if not APART[name] then names[#names + 1] = name end
+  end
+  return names
+end
 
 local function page(name)
   local file = assert.is_truthy(io.open(FOLDER .. name .. ".md"))
@@ -20,12 +41,7 @@ end
 
 local function all_pages()
   local texts = {}
-  local list = io.popen("ls " .. FOLDER .. "*.md")
-  for path in list:lines() do
-    local name = path:match "([^/]+)%.md$"
-    texts[name] = page(name)
-  end
-  list:close()
+  for _, name in ipairs(PAGES) do texts[name] = page(name) end
   return texts
 end
 
@@ -66,6 +82,9 @@ local function exports()
   for name in pairs(rille) do
     if not name:find "^_%l" then names[#names + 1] = name end
   end
+  for _, name in ipairs(parts()) do
+    if rawget(rille, name) == nil then names[#names + 1] = name end
+  end
   return names
 end
 
@@ -99,6 +118,25 @@ describe("the module", function()
     end
   end)
 
+  it("has its parts as fields, the same as what is required", function()
+    for _, name in ipairs(parts()) do
+      assert.is_not_nil(rille[name], name)
+      assert.equal(require("rille." .. name), rille[name])
+      assert.equal(rille[name], rawget(rille, name))
+    end
+    assert.is_nil(rille.no_such_part)
+    assert.is_nil(rille[1])
+  end)
+
+  it("has them in tasks too", function()
+    for _, name in ipairs(parts()) do
+      local same = rille.go(function()
+        return rille[name] ~= nil and rille[name] == require("rille." .. name)
+      end)
+      assert.is_true(same:await(), name)
+    end
+  end)
+
   it("has handles with the methods the interface promises", function()
     for kind, handle in pairs(handles()) do
       for _, name in ipairs(handle[2]) do
@@ -125,6 +163,7 @@ describe("the reference", function()
       local said = pipe:read "a"
       assert.is_true(pipe:close(), said)
     end
+    assert.same(PAGES, names_in("ls " .. dir .. "/*.md"))
     for _, name in ipairs(PAGES) do
       local file = assert(io.open(("%s/%s.md"):format(dir, name)))
       assert.equal(page(name), file:read "a")

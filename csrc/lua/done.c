@@ -462,6 +462,12 @@ static int rille_all(lua_State *L) {
   return combine(L, &all);
 }
 
+/* For the modules of Lua, which check their arguments before anything has happened. */
+static int stands_for_done(lua_State *L) {
+  lua_pushboolean(L, lua_type(L, 1) == LUA_TNUMBER || rl_wait_source(L, 1) != NULL);
+  return 1;
+}
+
 const luaL_Reg rl_done_methods[] = {
     {"err", done_err},           {"cause", done_cause},         {"check", done_check},
     {"deadline", done_deadline}, {"remaining", done_remaining}, {"value", done_value},
@@ -479,8 +485,11 @@ At the end of the program, after the main program has ended, it fires, and all i
 @field rille.background
 */
 void rl_open_done(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {
-      {"done", rille_done}, {"any", rille_any}, {"all", rille_all}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"done", rille_done},
+                                       {"any", rille_any},
+                                       {"all", rille_all},
+                                       {"_stands_for_done", stands_for_done},
+                                       {NULL, NULL}};
   rl_setfuncs(L, S, functions);
   rl_handle_push(L, S, &S->program->background->event.src.obj, RL_MAY_WATCH);
   lua_setfield(L, -2, "background");

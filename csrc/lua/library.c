@@ -195,6 +195,7 @@ static bool is_globals(lua_State *L, int idx) {
 static int demand_index(lua_State *L) {
   rl_state *S = rl_state_of(L);
   const library *l = NULL;
+  if (rl_state_is_module(L, 1)) return rl_part(L);
   if (lua_type(L, 2) != LUA_TSTRING || !S->lazy) return 0;
   if (!is_globals(L, 1)) return rl_handle_method(L);
   reach what = reach_of(L, 2, &l);

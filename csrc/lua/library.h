@@ -13,7 +13,7 @@ bool rl_listed(const char *list, const char *name);
 void rl_library_prepare(lua_State *L);
 /* Opens all; nothing on a main program's state, or when it was done before. */
 void rl_library_open_all(lua_State *L);
-/* Pushes the metatable of what is filled on demand; in a state that was prepared and has not opened all. */
+/* Pushes the metatable of what is filled on demand, or nil on a main program's state. */
 void rl_library_push_demand(lua_State *L);
 /* Pushes rille's own module if `name` is its. */
 bool rl_library_push_own(lua_State *L, const char *name);

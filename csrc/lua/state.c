@@ -410,6 +410,13 @@ const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2] = {
     [RL_H_TASK] = {rl_task_methods},
     [RL_H_STOP] = {rl_stop_methods}};
 
+bool rl_state_is_module(lua_State *L, int idx) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);
+  bool is = lua_rawequal(L, idx, -1);
+  lua_pop(L, 1);
+  return is;
+}
+
 int luaopen_rille_core(lua_State *L) {
   rl_settings_take(L);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
@@ -425,6 +432,7 @@ int luaopen_rille_core(lua_State *L) {
   rl_open_log(L, S);
   rl_open_runtime(L, S);
   rl_open_testing(L, S);
+  rl_open_parts(L, S);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;

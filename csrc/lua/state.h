@@ -102,6 +102,7 @@ void rl_open_notify(lua_State *L, rl_state *S);
 void rl_open_log(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);
 void rl_open_testing(lua_State *L, rl_state *S);
+void rl_open_parts(lua_State *L, rl_state *S);
 extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[], rl_done_methods[],
     rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
 /* Replacements for library functions that a task must not use as they are. */
@@ -117,6 +118,9 @@ void rl_state_seed_random(lua_State *L);
 int rl_testing_stalled(lua_State *L, rl_state *S);
 
 int rl_done_after(lua_State *L); /* done:after */
+bool rl_state_is_module(lua_State *L, int idx);
+/* __index of the module, which stands at 1: requires the part named at 2. */
+int rl_part(lua_State *L);
 /* "runnable", "running", "waiting", "finished" or "failed" */
 const char *rl_task_status_name(rl_task *t);
 /* Starts a task that serves the program: a daemon that the log does not tell of. Its function is at `first`, its

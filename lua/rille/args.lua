@@ -1,0 +1,97 @@
+--- What the modules of Rille share to refuse bad arguments: the error names the function, the
+-- argument and what stands there, as those of C functions do, and points at the caller.
+-- @module rille.args
+
+local rille = require "rille"
+
+local args = {}
+
+-- Called from the functions of this module, which are called from the one whose argument it is:
+-- the error points at that one's caller.
+local function refuse(n, name, text)
+  error(("bad argument #%d to '%s' (%s)"):format(n, name, text), 4)
+end
+
+local function name_of(value)
+  local meta = debug.getmetatable(value)
+  return type(meta) == "table" and type(meta.__name) == "string" and meta.__name or type(value)
+end
+
+local function wrong(expected, value)
+  return ("%s expected, got %s"):format(expected, name_of(value))
+end
+
+local function callable(value)
+  local meta = debug.getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+--- Each returns `value`, or raises that argument `n` of the function `name` is bad. They are
+-- called from the function itself, not from a helper of it.
+
+--- A function, or what can be called like one.
+function args.fn(n, name, value)
+  if not callable(value) then refuse(n, name, wrong("function", value)) end
+  return value
+end
+
+--- A function, or the name of a module that yields one: what `rille.go` starts.
+function args.task(n, name, value)
+  if type(value) ~= "string" and not callable(value) then
+    refuse(n, name, wrong("function or module name", value))
+  end
+  return value
+end
+
+function args.table(n, name, value)
+  if type(value) ~= "table" then refuse(n, name, wrong("table", value)) end
+  return value
+end
+
+--- A number that is not nan, of at least `least`, if that is given.
+function args.number(n, name, value, least)
+  if type(value) ~= "number" or value ~= value then refuse(n, name, wrong("number", value)) end
+  if least and value < least then
+    refuse(n, name, ("at least %g expected, got %g"):format(least, value))
+  end
+  return value
+end
+
+--- An integer (or a float that is one) of at least `least`, if that is given.
+function args.integer(n, name, value, least)
+  local integer = type(value) == "number" and math.tointeger(value)
+  if not integer then refuse(n, name, wrong("integer", value)) end
+  if least and integer < least then
+    refuse(n, name, ("at least %d expected, got %d"):format(least, integer))
+  end
+  return integer
+end
+
+--- Whatever may stand for a done (a done, channel, task, timer or number), or nil.
+function args.done(n, name, value)
+  if value ~= nil and not rille._stands_for_done(value) then
+    refuse(n, name, wrong("done, channel, task, timer or number", value))
+  end
+  return value
+end
+
+--- A table of options, or nil, which counts as an empty one. `known` has for each option its type
+-- ("number", "string"...), or a function that returns what is expected when a value is not it.
+function args.options(n, name, value, known)
+  if value == nil then return {} end
+  if type(value) ~= "table" then refuse(n, name, wrong("table of options", value)) end
+  for key, given in pairs(value) do
+    local want = known[key]
+    if not want then refuse(n, name, ("unknown option '%s'"):format(tostring(key))) end
+    local expected = want
+    if type(want) == "function" then
+      expected = want(given)
+    elseif type(given) == want then
+      expected = nil
+    end
+    if expected then refuse(n, name, ("option '%s': %s"):format(key, wrong(expected, given))) end
+  end
+  return value
+end
+
+return args
