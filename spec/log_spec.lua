@@ -505,7 +505,7 @@ describe("RILLE_LOG", function()
     local result = helper.run([[
       local rille = require "rille"
       local tasks = {}
-      for i = 1, 1000 do tasks[i] = rille.go(function() rille.sleep(0.001) end) end
+      for i = 1, 1000 do tasks[i] = rille.go(function() rille.sleep(0.2) end) end
       for _, task in ipairs(tasks) do task:join() end
     ]], { env = { RILLE_LOG = "tasks" } })
     assert.equal(4000, count_lines(result.err))
