@@ -29,6 +29,7 @@ build = {
   modules = {
     rille = "lua/rille/init.lua",
     ["rille.args"] = "lua/rille/args.lua",
+    ["rille.errors"] = "lua/rille/errors.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",

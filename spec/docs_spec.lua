@@ -45,11 +45,14 @@ local function all_pages()
   return texts
 end
 
--- The names in the headings: "rille.go", "ch:send", "cancel".
+-- The names in the headings: "rille.go", "ch:send", "cancel"; "errors.is" is one of rille.errors too.
 local function entries()
   local set = {}
   for _, text in pairs(all_pages()) do
-    for name in text:gmatch "\n## `([%w_.:]+)" do set[name] = true end
+    for name in text:gmatch "\n## `([%w_.:]+)" do
+      set[name] = true
+      set["rille." .. (name:match "^(%w+)%." or name)] = true
+    end
   end
   return set
 end
