@@ -29,6 +29,7 @@ build = {
   modules = {
     rille = "lua/rille/init.lua",
     ["rille.args"] = "lua/rille/args.lua",
+    ["rille.backoff"] = "lua/rille/backoff.lua",
     ["rille.errors"] = "lua/rille/errors.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",

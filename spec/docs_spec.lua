@@ -10,8 +10,8 @@ local rille = require "rille"
 local FOLDER = "docs/reference/"
 
 -- The modules that come with the core but are not part of it: they are required by their name.
-local APART = { args = true, busted = true, command = true, command_line = true, eventually = true,
-  init = true, report = true, testing = true }
+local APART = { args = true, backoff = true, busted = true, command = true, command_line = true,
+  eventually = true, init = true, report = true, runners = true, testing = true }
 
 local function names_in(command)
   local names = {}
@@ -45,7 +45,7 @@ local function all_pages()
   return texts
 end
 
--- The names in the headings: "rille.go", "ch:send", "cancel"; "errors.is" is one of rille.errors too.
+-- The names in the headings: "rille.go", "ch:send", "cancel"; "errors.is" is of rille.errors too.
 local function entries()
   local set = {}
   for _, text in pairs(all_pages()) do
