@@ -31,6 +31,7 @@ build = {
     ["rille.args"] = "lua/rille/args.lua",
     ["rille.backoff"] = "lua/rille/backoff.lua",
     ["rille.errors"] = "lua/rille/errors.lua",
+    ["rille.result"] = "lua/rille/result.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",
