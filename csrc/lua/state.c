@@ -16,6 +16,7 @@
 #include "lua/deadlock.h"
 #include "lua/interrupt.h"
 #include "lua/library.h"
+#include "lua/member.h"
 #include "lua/report.h"
 #include "lua/runtime.h"
 #include "lua/settings.h"
@@ -382,6 +383,7 @@ static void close_lua(rl_state *S) {
 void rl_state_close(rl_state *S) {
   atomic_fetch_add_explicit(&closed, 1, memory_order_relaxed);
   if (S->task) S->task->binding = NULL;
+  rl_member_leave(S);
   if (S->L) close_lua(S);
   rl_wait_close(&S->own_wait);
   drop_blob(&S->paths);
@@ -426,6 +428,7 @@ int luaopen_rille_core(lua_State *L) {
   rl_open_select(L, S);
   rl_open_done(L, S);
   rl_open_task(L, S);
+  rl_open_member(L, S);
   rl_open_leak(L, S);
   rl_open_time(L, S);
   rl_open_notify(L, S);

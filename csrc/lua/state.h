@@ -37,6 +37,7 @@ struct rl_state {
   bool has_finalizers;       /* what must run when it is closed, other than those of our handles */
   int nowait;                /* > 0: inside a function that must not wait */
   unsigned nglobals;         /* how many globals there were when own_globals was made */
+  struct rl_member *member;  /* of a group; NULL: of none, or not any more */
   rl_blob *paths;            /* package.path and package.cpath, each with its zero */
   rl_blob *globals;          /* names of the starter's globals beyond the usual ones, or NULL */
   rl_blob *own_globals;      /* the same of this state, made when it starts a task */

@@ -41,6 +41,7 @@ the task's last handle goes or the program ends: it is never lost.
 #include "lua/inspect.h"
 #include "lua/interrupt.h"
 #include "lua/log.h"
+#include "lua/member.h"
 #include "lua/transfer.h"
 
 /* Running */
@@ -175,7 +176,9 @@ static bool settle(lua_State *L, rl_state *S, int status) {
     S->task->complaint = strdup("not enough memory");
     return true;
   }
-  if (status == LUA_OK && S->succeeded &&
+  bool refused = status == LUA_OK && S->succeeded && rl_member_refused(L, S);
+  if (refused) lua_settop(L, 3);
+  if (status == LUA_OK && S->succeeded && !refused &&
       (rl_encode_small_results(L, 2, lua_gettop(L) - 1, &S->task->outcome) ||
        call_with(L, S, encode_results, 2)))
     return false;
@@ -185,8 +188,10 @@ static bool settle(lua_State *L, rl_state *S, int status) {
 
 static void finish(rl_task *t, rl_state *S, int status) {
   bool failed = settle(S->L, S, status);
+  rl_member *m = rl_member_end(S, failed);
   rl_state_close(S); /* finalizers run before anybody sees the task ended */
   rl_task_end(t, failed);
+  rl_member_ended(m);
 }
 
 /* Tells that a task which has parked runs again; it may also be new, or have given up its turn. */
@@ -205,8 +210,10 @@ static void run(rl_fiber *f) {
   if (!S->L && !rl_state_begin(S)) {
     t->complaint = strdup("not enough memory");
     rl_msg_drop(&t->call);
+    rl_member *m = rl_member_end(S, true);
     rl_state_close(S);
     rl_task_end(t, true);
+    rl_member_ended(m);
     return;
   }
   for (;;) {
@@ -272,8 +279,8 @@ static void set_option(lua_State *L, options *o, const char *key) {
   }
 }
 
-static void take_options(lua_State *L, options *o) {
-  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+static void take_options(lua_State *L, int idx, options *o) {
+  for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING) luaL_argerror(L, 1, "option names must be strings");
     set_option(L, o, lua_tostring(L, -2));
   }
@@ -285,13 +292,13 @@ static void check_function(lua_State *L, int idx) {
     luaL_typeerror(L, idx, "function or module name");
 }
 
-/* A task that is not started, its call encoded: the function at `first` and all above it. Pushes
-   its handle; the caller has a count. */
-static rl_task *make_task(lua_State *L, rl_state *S, int first, const options *o) {
+/* A task that is not started, its call encoded: the function at `first` and all above it; `level` is that of
+   who starts it. Pushes its handle; the caller has a count. */
+static rl_task *make_task(lua_State *L, rl_state *S, int level, int first, const options *o) {
   char started[LUA_IDSIZE + 16];
   rl_msg call = {.tag = RL_MSG_NONE};
   int n = lua_gettop(L) - first + 1;
-  rl_place(L, 1, started, sizeof started);
+  rl_place(L, level, started, sizeof started);
   rl_blob *paths = rl_state_paths(L, S), *globals = rl_state_globals(L, S); /* S owns them */
   rl_handle *h = rl_handle_new(L, RL_H_TASK);
   rl_encode_call(L, S, first, n, &call);
@@ -342,18 +349,44 @@ static int rille_go(lua_State *L) {
   options o = {NULL, 0, false, false};
   int first = lua_istable(L, 1) ? 2 : 1;
   may_start(L, S);
-  if (first == 2) take_options(L, &o);
+  if (first == 2) take_options(L, 1, &o);
   check_function(L, first);
-  rl_task *t = make_task(L, S, first, &o);
+  rl_task *t = make_task(L, S, 1, first, &o);
   bool ok = rl_task_start(t, run);
   rl_release(&t->end.src.obj);
   return ok ? 1 : luaL_error(L, "cannot start a thread");
 }
 
+/* rille._member(crew, tasks, place, [opts,] fn, ...): starts a member of a group. Before it can run, its handle
+   is at `tasks[place]`, so whatever happens to the caller the group has it; when it raises there is `false`. */
+static int rille_member(lua_State *L) {
+  rl_state *S = rl_self(L);
+  options o = {NULL, 0, false, false};
+  lua_Integer place = luaL_checkinteger(L, 3);
+  int first = lua_istable(L, 4) ? 5 : 4;
+  may_start(L, S);
+  if (first == 5) take_options(L, 4, &o);
+  check_function(L, first);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, 2, place); /* later this takes no memory */
+  rl_task *t = make_task(L, S, rl_member_starter(L), first, &o);
+  bool joined = rl_member_join(L, 1, t, place);
+  if (joined) {
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, 2, place);
+  }
+  bool ok = joined && rl_task_start(t, run);
+  rl_release(&t->end.src.obj);
+  if (ok) return 1;
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, 2, place);
+  return luaL_error(L, joined ? "cannot start a thread" : "not enough memory");
+}
+
 void rl_task_serve(lua_State *L, rl_state *S, int first, const char *name) {
   options o = {.name = name, .daemon = true};
   may_start(L, S);
-  rl_task *t = make_task(L, S, first, &o);
+  rl_task *t = make_task(L, S, 1, first, &o);
   t->unlogged = true;
   bool ok = rl_task_start(t, run);
   rl_release(&t->end.src.obj);
@@ -381,7 +414,7 @@ int rl_done_after(lua_State *L) {
   check_function(L, 2);
   rl_handle *h = rl_handle_new(L, RL_H_STOP);
   lua_insert(L, 1);
-  rl_task *t = make_task(L, S, 3, &o);
+  rl_task *t = make_task(L, S, 1, 3, &o);
   rl_after *a = rl_after_make(on, t, run);
   if (!a) {
     rl_release(&t->end.src.obj);
@@ -423,6 +456,18 @@ static rl_task *joined(rl_state *S) {
 static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
   if (t->outcome.tag == RL_MSG_NONE || rl_decode(L, S, &t->outcome) == 0)
     lua_pushstring(L, t->complaint ? t->complaint : "not enough memory");
+}
+
+/* rille._failure(task) -> rank, late, err: the how manieth of its group's failures its own was, whether
+   the group's done had fired before, and its error, which is not taken by this; nil: it has not failed as a member. */
+static int rille_failure(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_task *t = (rl_task *)rl_handle_check(L, NULL, 1, RL_H_TASK);
+  if (!rl_task_ended(t) || t->rank == 0) return 0;
+  lua_pushinteger(L, t->rank);
+  lua_pushboolean(L, t->late);
+  push_outcome_error(L, S, t);
+  return 3;
 }
 
 static int join_finish(lua_State *L, rl_state *S, rl_status st) {
@@ -634,6 +679,7 @@ const luaL_Reg rl_stop_methods[] = {{"__call", stop_call}, {NULL, NULL}};
 
 void rl_open_task(lua_State *L, rl_state *S) {
   static const luaL_Reg functions[] = {
-      {"go", rille_go}, {"self", rille_self}, {"yield", rille_yield}, {NULL, NULL}};
+      {"go", rille_go},          {"self", rille_self},        {"yield", rille_yield},
+      {"_member", rille_member}, {"_failure", rille_failure}, {NULL, NULL}};
   rl_setfuncs(L, S, functions);
 }

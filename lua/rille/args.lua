@@ -43,6 +43,18 @@ function args.task(n, name, value)
   return value
 end
 
+--- A list of these, of at least one unless it may be `empty`.
+function args.tasks(n, name, value, empty)
+  if type(value) ~= "table" then refuse(n, name, wrong("list of functions", value)) end
+  if #value == 0 and not empty then refuse(n, name, "a list of at least one function expected") end
+  for i, fn in ipairs(value) do
+    if type(fn) ~= "string" and not callable(fn) then
+      refuse(n, name, ("%s at %d"):format(wrong("function or module name", fn), i))
+    end
+  end
+  return value
+end
+
 function args.table(n, name, value)
   if type(value) ~= "table" then refuse(n, name, wrong("table", value)) end
   return value
