@@ -130,6 +130,7 @@ static void open_all(lua_State *L, rl_state *S) {
   lua_pop(L, 2);
   rl_open_debug(L, S);
   rl_state_set_paths(L, S);
+  rl_open_searcher(L);
   rl_state_open_idle(L, S);
   rl_names_open(L);
   rl_handle_open_methods(L);

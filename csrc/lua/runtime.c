@@ -35,6 +35,7 @@ A finalizer (`__gc`) may use Rille, but a wait in it raises `cannot wait in a fi
 
 #include "core/chan.h"
 #include "core/log.h"
+#include "lua/code.h"
 #include "lua/report.h"
 
 static const double FLUSH_TIME = 0.2;
@@ -213,7 +214,7 @@ Figures.
 @function rille.stats
 @treturn table `tasks`, a table of counts by status: `runnable`, `running`, `waiting`, `finished`, `failed` (the last two as long
 as somebody holds them); `threads` and, among them, `workers`; `channels`; `message_bytes` in all messages under way;
-`parks` (waits so far), `steals` (tasks that another worker took over);
+`code_bytes` kept of modules that tasks have required; `parks` (waits so far), `steals` (tasks that another worker took over);
 `untaken` (errors reported so far because nobody took them)
 */
 static int rille_stats(lua_State *L) {
@@ -222,7 +223,7 @@ static int rille_stats(lua_State *L) {
   unsigned by_state[RL_TASK_STATES] = {0};
   rl_program_each(S->program, count_state, by_state);
   rl_sched_stats s = rl_sched_count();
-  lua_createtable(L, 0, 9);
+  lua_createtable(L, 0, 10);
   lua_createtable(L, 0, RL_TASK_STATES);
   for (int i = 0; i < RL_TASK_STATES; i++) {
     lua_pushinteger(L, by_state[i]);
@@ -237,6 +238,8 @@ static int rille_stats(lua_State *L) {
   lua_setfield(L, -2, "channels");
   lua_pushinteger(L, (lua_Integer)rl_msg_bytes());
   lua_setfield(L, -2, "message_bytes");
+  lua_pushinteger(L, (lua_Integer)rl_code_total());
+  lua_setfield(L, -2, "code_bytes");
   lua_pushinteger(L, (lua_Integer)s.parks);
   lua_setfield(L, -2, "parks");
   lua_pushinteger(L, (lua_Integer)s.steals);

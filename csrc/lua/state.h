@@ -111,6 +111,7 @@ void rl_open_coroutine(lua_State *L, rl_state *S);
 void rl_open_os(lua_State *L, rl_state *S);
 void rl_open_io(lua_State *L, rl_state *S);
 void rl_open_debug(lua_State *L, rl_state *S);
+void rl_open_searcher(lua_State *L);
 /* What a task's package library and random numbers begin with. */
 void rl_state_set_paths(lua_State *L, rl_state *S);
 void rl_state_seed_random(lua_State *L);
