@@ -24,7 +24,6 @@ static const int64_t COARSE_TICK = 2 * 1000000000LL; /* and of those that only c
 
 struct rl_code {
   atomic_uint refs;
-  uint32_t hash;
   rl_code *next; /* in its bucket; of what was dropped: in a list */
   struct stat file;
   size_t size;
@@ -40,7 +39,7 @@ static bool same_time(struct timespec a, struct timespec b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-bool rl_code_same(const struct stat *a, const struct stat *b) {
+static bool is_same(const struct stat *a, const struct stat *b) {
   return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
          same_time(a->st_mtim, b->st_mtim) && same_time(a->st_ctim, b->st_ctim);
 }
@@ -55,10 +54,10 @@ bool rl_code_settled(const struct stat *s) {
          (s->st_ctim.tv_nsec ? TICK : COARSE_TICK);
 }
 
-static uint32_t hash_of(const char *name) {
+static rl_code **bucket_of(const char *name) {
   uint32_t h = 2166136261u;
   for (; *name; name++) h = (h ^ (unsigned char)*name) * 16777619u;
-  return h;
+  return &bucket[h % NBUCKETS];
 }
 
 static size_t weight(const rl_code *c) {
@@ -66,17 +65,16 @@ static size_t weight(const rl_code *c) {
 }
 
 /* The link to the file's code, or the end of its bucket. */
-static rl_code **place(uint32_t hash, const char *name) {
-  rl_code **at = &bucket[hash % NBUCKETS];
-  while (*at && ((*at)->hash != hash || strcmp((*at)->name, name) != 0)) at = &(*at)->next;
+static rl_code **place(const char *name) {
+  rl_code **at = bucket_of(name);
+  while (*at && strcmp((*at)->name, name) != 0) at = &(*at)->next;
   return at;
 }
 
 rl_code *rl_code_find(const char *name, const struct stat *now) {
-  uint32_t hash = hash_of(name);
   rl_lock_take(&lock);
-  rl_code *c = *place(hash, name);
-  if (c && !rl_code_same(&c->file, now)) c = NULL;
+  rl_code *c = *place(name);
+  if (c && !is_same(&c->file, now)) c = NULL;
   if (c) atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
   rl_lock_leave(&lock);
   return c;
@@ -87,7 +85,6 @@ rl_code *rl_code_make(const char *name, const struct stat *then, size_t size) {
   rl_code *c = size > LARGEST ? NULL : malloc(sizeof *c + len + size);
   if (!c) return NULL;
   atomic_init(&c->refs, 1);
-  c->hash = hash_of(name);
   c->file = *then;
   c->size = size;
   memcpy(c->name, name, len);
@@ -117,18 +114,23 @@ static void drop_all(rl_code **dropped) {
     while (bucket[i]) drop(&bucket[i], dropped);
 }
 
+static void insert(rl_code *c) {
+  rl_code **first = bucket_of(c->name);
+  c->next = *first;
+  *first = c;
+  total += weight(c);
+}
+
 void rl_code_keep(rl_code *c) {
   rl_code *dropped = NULL;
   rl_lock_take(&lock);
-  rl_code **at = place(c->hash, c->name);
-  if (*at) drop(at, &dropped);
+  rl_code **before = place(c->name);
+  if (*before) drop(before, &dropped);
   if (total + weight(c) > MOST) drop_all(&dropped);
-  c->next = bucket[c->hash % NBUCKETS];
-  bucket[c->hash % NBUCKETS] = c;
-  total += weight(c);
+  insert(c);
   rl_lock_leave(&lock);
-  for (rl_code *next; (c = dropped) != NULL; dropped = next) {
-    next = c->next;
+  while ((c = dropped) != NULL) {
+    dropped = c->next;
     rl_code_release(c);
   }
 }

@@ -25,9 +25,7 @@ rl_bytes rl_code_bytes(rl_code *c);
 /* Keeps what was filled meanwhile; takes the count. */
 void rl_code_keep(rl_code *c);
 void rl_code_release(rl_code *c);
-/* Whether the file is the same, and unchanged. */
-bool rl_code_same(const struct stat *a, const struct stat *b);
-/* Whether each later change will show: one in the same tick of the file system's clock would not. */
+/* Whether each change from now on will show: one in the same tick of the file system's clock would not. */
 bool rl_code_settled(const struct stat *s);
 /* Bytes kept. */
 size_t rl_code_total(void);

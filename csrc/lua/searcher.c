@@ -1,7 +1,7 @@
 /*
 ** searcher: how a task finds modules written in Lua: as stock Lua does, but what was compiled once in this
-** process is only loaded. The stock searcher is kept, and does whatever is not plain: it finds nothing and
-** says where it looked, it meets an error and words it, it loads what is binary or starts with a comment.
+** process is only loaded. The stock searcher is kept, and does whatever else there is: it finds nothing and
+** says where it looked, it words errors, it loads what is binary or begins with what no text of Lua does.
 */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,32 +37,35 @@ static const char *push_found(lua_State *L, const char *names, struct stat *file
 
 /* Compiling */
 
-static bool read_all(int fd, rl_bytes b) {
-  while (b.size > 0) {
-    ssize_t n = read(fd, b.data, b.size);
-    if (n <= 0) return false;
-    b.data += n;
-    b.size -= (size_t)n;
-  }
+typedef struct source {
+  struct stat file;
+  bool settled; /* when it was opened */
+  char *data;   /* from malloc */
+  size_t size;
+} source;
+
+static bool read_all(int fd, char *data, size_t size) {
+  for (ssize_t n; size > 0; data += n, size -= (size_t)n)
+    if ((n = read(fd, data, size)) <= 0) return false;
   return true;
 }
 
-/* Reads the file into memory from malloc. False if it cannot be read, or changes meanwhile. */
-static bool read_file(const char *name, struct stat *file, rl_bytes *source) {
-  struct stat after;
-  int fd = open(name, O_RDONLY | O_CLOEXEC);
-  bool opened = fd >= 0 && fstat(fd, file) == 0 && file->st_size > 0;
-  source->size = opened ? (size_t)file->st_size : 0;
-  source->data = opened ? malloc(source->size) : NULL;
-  bool whole =
-      source->data && read_all(fd, *source) && fstat(fd, &after) == 0 && rl_code_same(file, &after);
-  if (fd >= 0) close(fd);
-  return whole;
+/* What the file is like is asked for before it is read. If it changes after that it never is like that
+   again, so what was read will not be found. */
+static bool read_open_file(int fd, source *s) {
+  if (fstat(fd, &s->file) != 0 || s->file.st_size <= 0) return false;
+  s->settled = rl_code_settled(&s->file);
+  s->size = (size_t)s->file.st_size;
+  s->data = malloc(s->size);
+  return s->data && read_all(fd, s->data, s->size);
 }
 
-/* A first line that is a comment, a binary chunk and a mark of UTF-8 have a treatment of their own. */
-static bool is_plain(rl_bytes source) {
-  return strchr("#\x1b\xEF", source.data[0]) == NULL;
+static bool read_file(const char *name, source *s) {
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool whole = read_open_file(fd, s);
+  close(fd);
+  return whole;
 }
 
 static int count(lua_State *L, const void *data, size_t size, void *ud) {
@@ -93,12 +96,10 @@ static void keep(lua_State *L, const char *name, const struct stat *file) {
 
 /* Pushes the function, or whatever if it gives false. */
 static bool compile(lua_State *L, const char *name, const char *chunk) {
-  struct stat file;
-  rl_bytes source = {NULL, 0};
-  bool good = read_file(name, &file, &source) && is_plain(source) &&
-              luaL_loadbufferx(L, source.data, source.size, chunk, "t") == LUA_OK;
-  free(source.data);
-  if (good && rl_code_settled(&file)) keep(L, name, &file);
+  source s = {.data = NULL};
+  bool good = read_file(name, &s) && luaL_loadbufferx(L, s.data, s.size, chunk, "t") == LUA_OK;
+  free(s.data);
+  if (good && s.settled) keep(L, name, &s.file);
   return good;
 }
 
