@@ -1,4 +1,5 @@
--- Modules that tasks require: what is kept of them gives what the file gives, in every respect.
+-- Code that is kept. Of modules that tasks require: it gives what the file gives, in every respect. Of
+-- functions that are sent again: they cross as they did the first time.
 
 local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
@@ -394,6 +395,93 @@ describe("what is kept of modules", function()
     end
     keep("m", "return 1")
     assert.equal(growth(settle), growth(function() keep("m", "return 2") end))
+  end)
+end)
+
+describe("a function that is sent again", function()
+  local function through(...)
+    local ch = rille.chan(1)
+    ch:send { ... }
+    return table.unpack((ch:recv()))
+  end
+
+  it("takes its upvalues along as they are then", function()
+    local n, list = 1, {}
+    local function f(add) return n + add, #list end
+    for i = 1, 5 do
+      n, list[i] = i * 10, i
+      assert.same({ i * 10 + 1, i }, { through(f)(1) })
+    end
+    local other = -1
+    debug.upvaluejoin(f, 1, function() return other end, 1)
+    assert.same({ 0, 5 }, { through(f)(1) })
+    debug.setupvalue(f, 2, "12")
+    assert.same({ 0, 2 }, { through(f)(1) })
+  end)
+
+  it("is another function over there each time, with upvalues of its own", function()
+    local n = 0
+    local function f() n = n + 1 return n end
+    local first, second, third = through(f), through(f), through(f)
+    assert.is_true(first ~= second and second ~= third and first ~= third)
+    assert.same({ 1, 1, 1, 2 }, { first(), second(), third(), first() })
+    assert.equal(0, n)
+  end)
+
+  it("is one within a message, and shares upvalues there", function()
+    local n = 0
+    local function add() n = n + 1 return n end
+    local function get() return n end
+    for _ = 1, 4 do
+      local a, b, c = through(add, get, add)
+      assert.is_true(a == c)
+      a()
+      assert.equal(1, b())
+    end
+  end)
+
+  it("has the same debug information and the same parts", function()
+    local function f(x)
+      local function inner(y) return debug.getinfo(1, "Sl"), x, y, f end
+      return inner(x)
+    end
+    local function seen(g)
+      local info, x, y, same = g(7)
+      return { info.source, info.currentline, info.linedefined, info.lastlinedefined, x, y,
+        same == g, debug.getinfo(g, "u").nparams, (debug.getlocal(g, 1)) }
+    end
+    for _ = 1, 4 do assert.same(seen(f), seen(through(f))) end
+  end)
+
+  it("starts as many tasks as it is told to", function()
+    local results, offset = {}, 100
+    local function body(i) return i + offset end
+    for i = 1, 50 do results[i] = rille.go(body, i):await(BOUND) end
+    for i = 1, 50 do assert.equal(i + 100, results[i]) end
+  end)
+
+  it("has its code kept once, and that goes with it", function()
+    local lines = {}
+    for i = 1, 5000 do lines[i] = ("x = x + %d.5"):format(i) end
+    local source = "local x = 0\n" .. table.concat(lines, "\n") .. "\nreturn x"
+    local function count()
+      for _ = 1, 3 do collectgarbage() end
+      return collectgarbage "count" * 1024
+    end
+    local empty = count()
+    local f = load(source)
+    local size, ch = #string.dump(f), rille.chan(1)
+    local function send()
+      ch:send(f)
+      ch:recv()
+      return count()
+    end
+    local once, twice, often = send(), send(), nil
+    for _ = 1, 5 do often = send() end
+    assert.is_true(once + size * 0.9 < twice and twice < once + size * 1.1)
+    assert.is_true(often < twice + size / 2)
+    f = nil -- luacheck: ignore 311
+    assert.is_true(count() < empty + size / 2)
   end)
 end)
 

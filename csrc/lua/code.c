@@ -31,7 +31,8 @@ struct rl_code {
   char name[]; /* with its zero; then the data */
 };
 
-static rl_lock lock; /* all below, and `next` of all code; nothing is allocated or freed under it */
+static rl_lock
+    lock; /* all below, and `next` of what is kept; nothing is allocated or freed under it */
 static rl_code *bucket[NBUCKETS];
 static size_t total;
 

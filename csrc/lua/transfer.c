@@ -343,7 +343,7 @@ void rl_transfer_table(lua_State *L, int tidx, int uv) {
   lua_pop(L, 1);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
-  lua_pushstring(L, uv == UV_UNITS ? "v" : "k");
+  lua_pushstring(L, uv == UV_UNITS || uv == UV_RECENT ? "v" : "k");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);

@@ -487,12 +487,53 @@ static int dump_part(lua_State *L, const void *data, size_t len, void *ud) {
   return 0;
 }
 
-static void put_code(encoder *e, int idx) {
-  size_t at = e->len;
-  claim(e, sizeof(uint32_t));
+static void put_dumped_code(encoder *e, int idx) {
   lua_pushvalue(e->L, idx);
   lua_dump(e->L, dump_part, e, 0);
   lua_pop(e->L, 1);
+}
+
+enum { RECENT = 16 };
+
+/* Most closures are sent once: only those that are seen again, soon, are worth keeping their code. */
+static bool is_repeated(encoder *e, int idx) {
+  lua_State *L = e->L;
+  const void *p = lua_topointer(L, idx);
+  lua_Integer place = (lua_Integer)((uintptr_t)p >> 4) % RECENT + 1;
+  rl_transfer_table(L, e->tidx, UV_RECENT);
+  lua_rawgeti(L, -1, place);
+  bool is = lua_topointer(L, -1) == p;
+  lua_pushvalue(L, idx);
+  lua_rawseti(L, -3, place);
+  lua_pop(L, 2);
+  return is;
+}
+
+/* The code of a function never changes, whatever debug.setupvalue does to it. */
+static void put_kept_code(encoder *e, int idx) {
+  lua_State *L = e->L;
+  size_t at = e->len, size;
+  rl_transfer_table(L, e->tidx, UV_CODE);
+  lua_pushvalue(L, idx);
+  if (lua_rawget(L, -2) == LUA_TSTRING) {
+    const char *code = lua_tolstring(L, -1, &size);
+    rl_encoder_write(e, code, size);
+  } else {
+    put_dumped_code(e, idx);
+    lua_pushvalue(L, idx);
+    lua_pushlstring(L, (const char *)e->buf + at, e->len - at);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 2);
+}
+
+static void put_code(encoder *e, int idx) {
+  size_t at = e->len;
+  claim(e, sizeof(uint32_t));
+  if (is_repeated(e, idx))
+    put_kept_code(e, idx);
+  else
+    put_dumped_code(e, idx);
   size_t size = e->len - at - sizeof(uint32_t);
   if (size > UINT32_MAX) luaL_error(e->L, "not enough memory");
   uint32_t len = (uint32_t)size;

@@ -117,6 +117,8 @@ enum {
   UV_FUNCTIONS,  /* C function -> name, weak keys */
   UV_UNIT_OF,    /* class -> its unit's userdata, weak keys */
   UV_UNITS,      /* address of a unit -> its userdata, weak values */
+  UV_RECENT,     /* array of Lua functions that were sent lately, weak values */
+  UV_CODE,       /* Lua function that was sent again -> its code, weak keys */
   UV_UNIT_META,
   UV_COUNT = UV_UNIT_META
 };

@@ -143,6 +143,13 @@ with_value("after", function(v)
     function(ok) assert(ok == (ran:recv(ok and 9 or 0.001) ~= nil), "started, or not") end
 end)
 
+operations["send again"] = function()
+  local ch, n = rille.chan(3), 0
+  local function f() n = n + 1 return LONG end
+  ch:send(f)
+  return function() return ch:send(f) and ch:send(f) end
+end
+
 function operations.chan()
   return function()
     local ch = rille.chan(3, "name")
