@@ -29,6 +29,7 @@ list.programs = {
   { name = "pairs/2", program = "pairs", count = 1000000, quick = 300000, threads = 2 },
   { name = "blocking", program = "blocking", count = 500000, quick = 200000 },
   { name = "idle", program = "idle", count = 10000, quick = 10000 },
+  { name = "require", program = "require", count = 300, quick = 100, alone = true },
   { name = "leaks", program = "leaks", count = 100000, quick = 10000, alone = true },
 }
 
@@ -62,6 +63,7 @@ list.targets = {
   ["records-1000"] = { of = "ratio", must = 1.5, aim = 0.8 },
   ["pairs/scaling"] = { of = "rille", must = 1.8, aim = 1.95, more = true },
   ["leaks-100000/find"] = { of = "rille", must = 1000, aim = 500 },
+  ["require/times"] = { of = "rille", must = 3, aim = 5, more = true },
   ["blocking/slowdown"] = { of = "rille", must = 1.5, aim = 1.1 },
 }
 
