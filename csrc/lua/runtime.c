@@ -17,6 +17,13 @@ When the main program ends, running tasks get a moment (0.2 s) to end; then
 error. What does not end even so, as it is in a call of a C function, is reported on stderr (but for daemons) and abandoned without harm. The same holds for `os.exit`, in the main program or in a task, and for an error in the main
 program. After that every operation on a handle raises.
 
+A module written in Lua that tasks `require` is compiled by the first of them and kept for the process, up to 16 MB of code in all;
+when it would be more, all is dropped. Each `require` looks for the file as stock Lua does, so whatever changes `package.path`, the
+searchers or the directories counts at once; what is kept is taken if the file that was found has the same
+device, inode, size and times (of its contents and of the inode) as when it was compiled, and is compiled again otherwise. A file that had
+changed in the last 0.1 s (2 s where the file system counts only seconds) is not kept, as the next change might not show. Nor is a
+binary chunk, or a file that begins with `#` or a byte order mark. Modules in C and the main program's `require` are Lua's own.
+
 Ctrl-C reaches a main program that waits, at once; to handle it, see `rille.notify` in [done](done.md).
 
 A finalizer (`__gc`) may use Rille, but a wait in it raises `cannot wait in a finalizer`.
