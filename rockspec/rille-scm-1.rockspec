@@ -67,6 +67,7 @@ build = {
         "csrc/core/timer.c",
         "csrc/core/waiter.c",
         "csrc/lua/arena.c",
+        "csrc/lua/cell.c",
         "csrc/lua/chan.c",
         "csrc/lua/coroutine.c",
         "csrc/lua/deadlock.c",

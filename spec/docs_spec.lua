@@ -9,10 +9,6 @@ local rille = require "rille"
 
 local FOLDER = "docs/reference/"
 
--- The modules that come with the core but are not part of it: they are required by their name.
-local APART = { args = true, backoff = true, busted = true, command = true, command_line = true,
-  eventually = true, init = true, report = true, runners = true, testing = true }
-
 local function names_in(command)
   local names = {}
   local pipe = assert(io.popen(command))
@@ -23,11 +19,14 @@ end
 
 local PAGES = names_in("ls " .. FOLDER .. "*.md")
 
--- The modules that are also fields of the core's.
+-- The modules that are also fields of the core's: those that are called by that name in their
+-- comments. Others, which are for modules of Rille or for busted, are required.
 local function parts()
   local names = {}
   for _, name in ipairs(names_in "ls lua/rille/*.lua") do
-    if not APART[name] then names[#names + 1] = name end
+    local file = assert(io.open("lua/rille/" .. name .. ".lua"))
+    if file:read "a":match "@module ([%w_.]+)" == name then names[#names + 1] = name end
+    file:close()
   end
   return names
 end

@@ -83,6 +83,28 @@ rl_status rl_chan_close(rl_chan *c) {
   return was ? RL_CLOSED : RL_OK;
 }
 
+bool rl_chan_peek(rl_chan *c, rl_msg *m, uint32_t *version) {
+  rl_lock_take(&c->src.lock);
+  bool some = rl_chan_count(c) > 0;
+  if (some) rl_msg_share(m, &c->ring[c->head]);
+  *version = c->taken;
+  rl_lock_leave(&c->src.lock);
+  return some;
+}
+
+bool rl_chan_replace(rl_chan *c, uint32_t version, rl_msg *m) {
+  rl_lock_take(&c->src.lock);
+  bool same = rl_chan_count(c) > 0 && c->taken == version;
+  if (same) {
+    rl_msg old = c->ring[c->head];
+    c->ring[c->head] = *m;
+    *m = old;
+    c->taken++;
+  }
+  rl_lock_leave(&c->src.lock);
+  return same;
+}
+
 unsigned rl_chans(void) {
   return atomic_load_explicit(&chans, memory_order_relaxed);
 }

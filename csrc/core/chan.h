@@ -16,7 +16,7 @@ struct rl_chan {
   uint32_t cap;  /* immutable */
   uint32_t room; /* how far the ring has grown */
   uint32_t head;
-  uint32_t taken;    /* values so far */
+  uint32_t taken;    /* values so far, and those replaced */
   atomic_uint count; /* written under the lock, read by `#ch` without */
   rl_msg *ring;
   rl_queue receivers, senders;
@@ -103,6 +103,11 @@ static inline rl_status rl_chan_take(rl_chan *c, rl_msg *m, rl_wakes *ws) {
 
 /* RL_CLOSED when it was closed before. */
 rl_status rl_chan_close(rl_chan *c);
+/* Shares the first value of the buffer and leaves it where it is; `version` changes when it is taken or replaced. False:
+   there is none. */
+bool rl_chan_peek(rl_chan *c, rl_msg *m, uint32_t *version);
+/* Exchanges the first value for `m` if it is that version's; false leaves both. */
+bool rl_chan_replace(rl_chan *c, uint32_t version, rl_msg *m);
 unsigned rl_chans(void); /* how many there are */
 
 #endif

@@ -10,7 +10,7 @@
 
 static const char parts[] =
     " all_settled breaker each errors first_ok group heartbeat limiter map once pool race result"
-    " retry singleflight stream ";
+    " retry singleflight stream testing ";
 
 static bool is_part(lua_State *L, int idx) {
   size_t len;

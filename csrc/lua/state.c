@@ -435,6 +435,7 @@ int luaopen_rille_core(lua_State *L) {
   rl_open_log(L, S);
   rl_open_runtime(L, S);
   rl_open_testing(L, S);
+  rl_open_cell(L);
   rl_open_parts(L, S);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

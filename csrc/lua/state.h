@@ -103,6 +103,7 @@ void rl_open_notify(lua_State *L, rl_state *S);
 void rl_open_log(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);
 void rl_open_testing(lua_State *L, rl_state *S);
+void rl_open_cell(lua_State *L);
 void rl_open_parts(lua_State *L, rl_state *S);
 extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[], rl_done_methods[],
     rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
