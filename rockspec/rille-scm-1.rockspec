@@ -39,6 +39,7 @@ build = {
     ["rille.race"] = "lua/rille/race.lua",
     ["rille.result"] = "lua/rille/result.lua",
     ["rille.runners"] = "lua/rille/runners.lua",
+    ["rille.retry"] = "lua/rille/retry.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",
