@@ -375,6 +375,14 @@ describe("modules", function()
     assert.equal(m, copy({ { m } })[1][1])
   end)
 
+  it("that are parts of rille are loaded there when they are first named", function()
+    local errors = rille.errors
+    local task = rille.go(function()
+      return errors.is("a", "a") and errors == rille.errors and errors == require "rille.errors"
+    end)
+    assert.is_true(task:await())
+  end)
+
   it("loaded after others were sent go by name too", function()
     local prefix = with_modules { first = "return { a = 1 }", second = "return { a = 2 }" }
     local first = require(prefix .. "first")

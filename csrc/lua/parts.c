@@ -12,7 +12,7 @@ static const char parts[] =
     " all_settled breaker each errors first_ok group heartbeat limiter map once pool race result"
     " retry singleflight stream testing ";
 
-static bool is_part(lua_State *L, int idx) {
+bool rl_is_part(lua_State *L, int idx) {
   size_t len;
   if (lua_type(L, idx) != LUA_TSTRING) return false;
   const char *name = lua_tolstring(L, idx, &len);
@@ -30,7 +30,7 @@ static void push_require(lua_State *L) {
 }
 
 int rl_part(lua_State *L) {
-  if (!is_part(L, 2)) return 0;
+  if (!rl_is_part(L, 2)) return 0;
   push_require(L);
   lua_pushfstring(L, "rille.%s", lua_tostring(L, 2));
   lua_call(L, 1, 1);

@@ -124,6 +124,8 @@ int rl_done_after(lua_State *L); /* done:after */
 bool rl_state_is_module(lua_State *L, int idx);
 /* __index of the module, which stands at 1: requires the part named at 2. */
 int rl_part(lua_State *L);
+/* Is the value at `idx` the name of a part? */
+bool rl_is_part(lua_State *L, int idx);
 /* "runnable", "running", "waiting", "finished" or "failed" */
 const char *rl_task_status_name(rl_task *t);
 /* Starts a task that serves the program: a daemon that the log does not tell of. Its function is at `first`, its

@@ -205,15 +205,16 @@ static bool is_part(lua_State *L, int key) {
   return lua_type(L, key) == LUA_TSTRING && strlen(lua_tolstring(L, key, &len)) == len;
 }
 
-/* The fields of the table at `idx`, whose name is at `name`. */
+/* The fields of the table at `idx`, whose name is at `name`. The parts of our own module are modules themselves. */
 static void collect_fields(collector *c, int idx, int name, int depth) {
   lua_State *L = c->L;
   luaL_checkstack(L, 12, NULL);
   int key = lua_gettop(L) + 1;
+  bool own = rl_state_is_module(L, idx);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
     bool table = lua_istable(L, key + 1);
-    if (is_part(L, key) && (table || lua_iscfunction(L, key + 1))) {
+    if (is_part(L, key) && !(own && rl_is_part(L, key)) && (table || lua_iscfunction(L, key + 1))) {
       push_joined(L, name, key);
       if (!table || depth == 1) offer(c, key + 1);
       if (table && depth < MOST_FIELDS) collect_fields(c, key + 1, key + 2, depth + 1);
