@@ -42,6 +42,7 @@ build = {
     ["rille.retry"] = "lua/rille/retry.lua",
     ["rille.cell"] = "lua/rille/cell.lua",
     ["rille.singleflight"] = "lua/rille/singleflight.lua",
+    ["rille.limiter"] = "lua/rille/limiter.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",
