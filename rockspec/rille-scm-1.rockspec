@@ -43,6 +43,7 @@ build = {
     ["rille.cell"] = "lua/rille/cell.lua",
     ["rille.singleflight"] = "lua/rille/singleflight.lua",
     ["rille.limiter"] = "lua/rille/limiter.lua",
+    ["rille.breaker"] = "lua/rille/breaker.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",
