@@ -44,6 +44,7 @@ build = {
     ["rille.singleflight"] = "lua/rille/singleflight.lua",
     ["rille.limiter"] = "lua/rille/limiter.lua",
     ["rille.breaker"] = "lua/rille/breaker.lua",
+    ["rille.heartbeat"] = "lua/rille/heartbeat.lua",
     ["rille.testing"] = "lua/rille/testing.lua",
     ["rille.busted"] = "lua/rille/busted.lua",
     ["rille.command"] = "lua/rille/command.lua",
