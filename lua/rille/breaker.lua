@@ -10,6 +10,7 @@
 --
 -- It crosses to other tasks, which share it.
 -- @module breaker
+-- @pragma nostrip
 
 local rille = require "rille"
 local args = require "rille.args"

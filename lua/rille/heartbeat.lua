@@ -16,6 +16,7 @@
 -- A heart crosses to other tasks. Nothing polls or ticks: a beat sets a timer back. One that nobody
 -- refers to any more ends when its time is over.
 -- @module heartbeat
+-- @pragma nostrip
 
 local rille = require "rille"
 local args = require "rille.args"
@@ -140,9 +141,10 @@ end
 -- @return the results of `fn`, once it returns any but `nil` and an error
 -- @treturn nil,any,any as of `rille.retry`; of a silent worker the error is `"silent"`
 -- @usage
+-- local calls = rille.chan(2)
 -- local function worker(done, heart)
---   if not rille.sleep(math.random() < 0.5 and 60 or 0.001, done) then return end
 --   heart:beat()
+--   if calls:try_send(true) then done:wait() end    -- the first two hang
 --   return "done at last"
 -- end
 -- local opts = { backoff = 0.001 }

@@ -11,6 +11,7 @@
 -- It crosses to other tasks, which share it. Who waits has a moment of its own, reserved when it
 -- came: so first come is first served. Nothing ticks meanwhile.
 -- @module limiter
+-- @pragma nostrip
 
 local rille = require "rille"
 local args = require "rille.args"

@@ -10,6 +10,7 @@
 -- It crosses to other tasks, which share it. The function runs in a task of its own, so a caller
 -- that gives up does not take it away from the others; when all have given up, it is told to stop.
 -- @module singleflight
+-- @pragma nostrip
 
 local rille = require "rille"
 local args = require "rille.args"
@@ -188,18 +189,16 @@ end
 -- `"deadline exceeded"`, `false`, and the cause
 -- @raise what of the function cannot cross
 -- @usage
--- local flights, runs = rille.singleflight(), rille.chan(10)
--- local function load(_, key)
---   runs:send(key)
---   rille.sleep(0.01)
+-- local flights = rille.singleflight()
+-- local function load(done, key)
+--   rille.sleep(0.01, done)
 --   return "the value of " .. key
 -- end
 -- local tasks = {}
--- for i = 1, 10 do
+-- for i = 1, 10 do                             -- load is not called ten times
 --   tasks[i] = rille.go(function() return flights:run("x", load) end)
 -- end
 -- for _, task in ipairs(tasks) do assert(task:await() == "the value of x") end
--- assert(#runs <= 10)
 function singleflight:run(key, fn, done)
   check_key("run", key)
   args.fn(2, "run", fn)
