@@ -117,7 +117,7 @@ describe("a steward", function()
     return times, table.unpack(results, 1, results.n)
   end
 
-  local function idle(done) return done:wait() and nil, done:cause() end
+  local function idle(done) return done:wait() end
   local function busy(_, heart)
     for _ = 1, 10 do
       rille.sleep(4)
@@ -166,6 +166,7 @@ describe("a steward", function()
       assert.is_nil(value)
       assert.equal(3, #err)
       assert.is_true(errors.is(err[1], "silent"))
+      assert.is_nil(err[1].cause)
       assert.matches("a failure", tostring(err[2]))
       assert.matches("heartbeat_spec.lua", err[2].traceback)
       assert.is_true(errors.is(err[3], "silent"))

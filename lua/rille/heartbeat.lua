@@ -92,15 +92,21 @@ end
 heartbeat.__close = heartbeat.stop
 
 -- The worker of one attempt. When its scope is left, it is told to stop, and awaited: as long as it
--- may be silent, and then it is interrupted.
+-- may be silent, and then it is interrupted. That is seen to by a task, which goes on when its
+-- starter is interrupted in turn.
 local Ward = {}
 
+local function see_off(task, timeout)
+  if task:join(timeout) == nil then task:interrupt "silent" end
+  local ended, err = task:join()
+  return not ended and err or nil
+end
+
+-- Returns what the worker has raised, if it has.
 local function dismiss(ward)
   ward.heart:stop()
-  local ended, err = ward.task:join(ward.heart.timeout)
-  if ended ~= nil then return err end
-  ward.task:interrupt "silent"
-  return select(2, ward.task:join())
+  if ward.task:join(0) ~= nil then return see_off(ward.task) end
+  return rille.go(see_off, ward.task, ward.heart.timeout):await()
 end
 
 Ward.__close = dismiss

@@ -1,6 +1,8 @@
 /*
 ** chan_test: one channel and what waits on it.
 */
+#include <string.h>
+
 #include "wait.h"
 
 static void a_ring_keeps_order(void) {
@@ -46,6 +48,31 @@ static void statuses(void) {
   c->never = true;
   CHECK(take_number(c, &got) == RL_NOT_READY, "a channel that is never ready");
   drop_chan(c);
+}
+
+static rl_msg blob_of(const char *text) {
+  return (rl_msg){.u = {.blob = rl_blob_make(text, strlen(text), NULL, 0)}, .tag = RL_MSG_BLOB};
+}
+
+static void a_value_is_replaced_in_its_place(void) {
+  rl_chan *c = rl_chan_make(1, NULL);
+  rl_msg seen = {.tag = RL_MSG_NONE}, m = blob_of("one"), other = blob_of("another");
+  rl_wakes ws = {NULL, NULL};
+  uint32_t version;
+  CHECK(!rl_chan_peek(c, &seen, &version), "there is nothing to see in an empty channel");
+  CHECK(!rl_chan_replace(c, version, &m), "nor to replace");
+  rl_lock_take(&c->src.lock);
+  rl_chan_put(c, &m, &ws);
+  rl_lock_leave(&c->src.lock);
+  CHECK(rl_chan_peek(c, &seen, &version) && rl_chan_count(c) == 1, "what is seen stays");
+  CHECK(rl_chan_replace(c, version, &other) && other.u.blob == seen.u.blob,
+        "what was replaced comes out");
+  CHECK(!rl_chan_replace(c, version, &other), "a version is replaced once");
+  rl_msg_drop(&seen);
+  rl_msg_drop(&other);
+  CHECK(rl_msg_bytes() == strlen("another"), "and released when nobody has it any more");
+  drop_chan(c);
+  CHECK(rl_msg_bytes() == 0, "as is what is left");
 }
 
 enum { WAITERS = 10 };
@@ -181,6 +208,7 @@ int main(void) {
   begin(60);
   a_ring_keeps_order();
   statuses();
+  a_value_is_replaced_in_its_place();
   receivers_are_served_in_order();
   senders_are_served_in_order(0);
   senders_are_served_in_order(3);
