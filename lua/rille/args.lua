@@ -26,7 +26,7 @@ local function callable(value)
   return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
---- Each returns `value`, or raises that argument `n` of the function `name` is bad. They are
+-- Each returns `value`, or raises that argument `n` of the function `name` is bad. They are
 -- called from the function itself, not from a helper of it.
 
 --- A function, or what can be called like one.
