@@ -19,9 +19,9 @@ local function slurp(path)
   return text
 end
 
-local function names()
+local function names(folder)
   local list = {}
-  local pipe = io.popen "ls examples/*.lua"
+  local pipe = io.popen(("ls %s/*.lua"):format(folder or "examples"))
   for path in pipe:lines() do list[#list + 1] = path:match "([^/]+)%.lua$" end
   pipe:close()
   return list
@@ -43,6 +43,27 @@ describe("the example", function()
         assert.equal(LEAKING[name] and 1 or 0, result.code)
       end)
     end
+  end
+end)
+
+describe("the example with the library", function()
+  local page = slurp "docs/with-the-library.md"
+
+  for _, name in ipairs(names "examples/library") do
+    local source = slurp("examples/library/" .. name .. ".lua")
+
+    it(name .. " prints what that by hand does #exec", function()
+      local result = proc.run(source, { bare = true, env = "RILLE_LEAKS=fail" })
+      assert.equal("", result.err)
+      assert.equal(slurp("examples/expected/" .. name .. ".txt"), result.out)
+      assert.equal(0, result.code)
+    end)
+
+    it(name .. " stands beside it on the page", function()
+      for _, code in ipairs { slurp("examples/" .. name .. ".lua"), source } do
+        assert.is_truthy(page:find("\n```lua\n" .. code .. "```\n", 1, true))
+      end
+    end)
   end
 end)
 
@@ -70,7 +91,8 @@ describe("the guide", function()
   end)
 
   it("links to pages that exist", function()
-    for _, page in ipairs { GUIDE, "docs/index.md", "docs/internals.md", "README.md" } do
+    for _, page in ipairs { GUIDE, "docs/index.md", "docs/internals.md",
+      "docs/with-the-library.md", "README.md" } do
       local folder = page:match "^(.*/)" or ""
       for link in slurp(page):gmatch "%]%(([%w_./-]+)%)" do
         assert.is_true(os.rename(folder .. link, folder .. link) or false, page .. ": " .. link)
