@@ -79,6 +79,14 @@ describe("a heart", function()
     end)
   end)
 
+  it("that is stopped is not waited for any more", function()
+    collectgarbage()
+    local before = rille.stats().channels
+    for _ = 1, 10 do heartbeat(1e6):stop() end
+    collectgarbage()
+    assert.equal(before, rille.stats().channels)
+  end)
+
   it("hangs on the done it is given", function()
     local parent, cancel = rille.done()
     local heart = heartbeat(60, parent)

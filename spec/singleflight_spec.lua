@@ -55,6 +55,11 @@ describe("a singleflight", function()
       assert.equal(i, #n)
     end
     assert.same({}, (rille._peek(flights.flights)))
+    flights:run("left", function(done) done:wait() end, 0.001)
+    local left = rille._peek(flights.flights).left
+    assert.is_true(left.task:join(BOUND))
+    flights:run("key", function() end)
+    assert.same({}, (rille._peek(flights.flights)))
   end)
 
   it("gives values that are false, nil or tables", function()

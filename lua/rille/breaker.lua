@@ -30,11 +30,10 @@ local function opened(self, life)
   return { life = life + 1, till = rille.now() + self.reset }
 end
 
--- The probes under way, without `but`.
-local function under_way(probes, but)
+local function under_way(probes)
   local list = {}
   for _, left in ipairs(probes) do
-    if left ~= but and not left:err() then list[#list + 1] = left end
+    if not left:err() then list[#list + 1] = left end
   end
   return list
 end
@@ -49,12 +48,12 @@ local function probed(state, self, left)
   return { life = life, probes = probes, succeeded = succeeded }
 end
 
-local function after_success(state, self, life, left)
+local function after_success(state, self, life)
   if state.life ~= life then return nil end
   if state.failed then return state.failed > 0 and { life = life, failed = 0 } or nil end
   local succeeded = state.succeeded + 1
   if succeeded >= self.half_open then return { life = life + 1, failed = 0 } end
-  return { life = life, probes = under_way(state.probes, left), succeeded = succeeded }
+  return { life = life, probes = state.probes, succeeded = succeeded }
 end
 
 local function after_failure(state, self, life)
@@ -79,7 +78,7 @@ function Report.__close(report, raised)
   if raised ~= nil then err = raised end
   if errors.is(err, "canceled") then return end
   local after = report.succeeded and after_success or after_failure
-  cell.update(report.of.cell, after, report.of, report.life, report.left)
+  cell.update(report.of.cell, after, report.of, report.life)
 end
 
 local function noted(report, ...)
@@ -134,7 +133,7 @@ function breaker:run(fn, ...)
   local left, leave <close> = rille.done() -- luacheck: ignore 211 (ends the probe)
   local life = enter(self, left)
   if not life then return nil, "open" end
-  local report <close> = setmetatable({ of = self, life = life, left = left }, Report)
+  local report <close> = setmetatable({ of = self, life = life }, Report)
   return noted(report, fn(...))
 end
 

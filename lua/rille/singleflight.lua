@@ -112,7 +112,7 @@ local Seat = {
 
 local function board(seat, flight, left)
   seat.flight = flight
-  return flight and not over(flight) and select(2, update(flight.seats, sit_down, left))
+  return flight and select(2, update(flight.seats, sit_down, left))
 end
 
 -- Takes a seat in the flight of that key, or in a new one, which is cleared once it is known.
