@@ -4,7 +4,7 @@ local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local exits = require "spec.support.exits"
+local exits = require "spec.support.early_exits"
 local helper = require "spec.helper"
 local rille = require "rille"
 
