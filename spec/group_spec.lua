@@ -462,6 +462,69 @@ describe("a group that is dropped", function()
   end)
 end)
 
+describe("an owner that is interrupted at any instruction", function()
+  -- Calls fn(...) and raises "out" in it at the nth instruction; true when it did not get so far.
+  local function cut(n, fn, ...)
+    local function raise()
+      debug.sethook()
+      error("out", 0)
+    end
+    local ok, err = pcall(function(...)
+      debug.sethook(raise, "", n)
+      fn(...)
+      debug.sethook()
+    end, ...)
+    assert.is_true(ok or err == "out", err)
+    return ok
+  end
+
+  local function starts(group, counter)
+    for i = 1, 3 do
+      group:go(function(_, n)
+        counter:send(n)
+        return n
+      end, i)
+    end
+    group:wait()
+  end
+
+  local function count(values)
+    local n = 0
+    for _ in pairs(values) do n = n + 1 end
+    return n - 1 -- but for the field n
+  end
+
+  for _, limit in ipairs { 1, 3 } do
+    it("loses no task and no result, with a limit of " .. limit, function()
+      local n = 0
+      repeat
+        n = n + 1
+        local group <close> = rille.group { limit = limit }
+        local counter = rille.chan(3)
+        local whole = cut(n, starts, group, counter)
+        assert.is_true(group:wait(BOUND))
+        assert.equal(#counter, count(group:results()))
+        assert.same({}, rille.tasks())
+      until whole
+      assert.is_true(n > 100)
+    end)
+  end
+
+  it("loses no failure, and can wait again", function()
+    local n, whole = 0, nil
+    repeat
+      n = n + 1
+      local group <close> = rille.group { policy = "all" }
+      for i = 1, 3 do group:go(i == 2 and gives or throws, i) end
+      whole = cut(n, group.wait, group)
+      local _, _, list = group:wait(BOUND)
+      assert.same({ 1, 3 }, { list[1].value, list[2].value })
+      assert.same({ n = 3, nil, 2, nil }, group:results())
+    until whole
+    assert.is_true(n > 100)
+  end)
+end)
+
 describe("a supervised task", function()
   -- Fails so many times, then returns how often it was started.
   local function unsteady(_, counter, n)
