@@ -56,7 +56,9 @@ end
 
 local function functions(plan)
   local fns = {}
-  for i, how in ipairs(some(plan)) do fns[i] = function(done) return failing(done, how, plan) end end
+  for i, how in ipairs(some(plan)) do
+    fns[i] = function(done) return failing(done, how, plan) end
+  end
   return fns
 end
 

@@ -511,12 +511,12 @@ describe("an owner that is interrupted at any instruction", function()
   end
 
   it("loses no failure, and can wait again", function()
-    local n, whole = 0, nil
+    local n = 0
     repeat
       n = n + 1
       local group <close> = rille.group { policy = "all" }
       for i = 1, 3 do group:go(i == 2 and gives or throws, i) end
-      whole = cut(n, group.wait, group)
+      local whole = cut(n, group.wait, group)
       local _, _, list = group:wait(BOUND)
       assert.same({ 1, 3 }, { list[1].value, list[2].value })
       assert.same({ n = 3, nil, 2, nil }, group:results())
