@@ -34,17 +34,18 @@ local group = { __name = "rille.group" }
 group.__index = group
 
 local MANY <const> = 0x7fffffff
-local TASK <const> = { name = "string", memory = "number", pinned = "boolean", daemon = "boolean" }
 local NONE <const> = {}
 
 local function count(value)
-  return not (math.type(value) == "integer" and value > 0) and "integer of at least 1" or nil
+  local n = type(value) == "number" and math.tointeger(value)
+  return not (n and n > 0) and "integer of at least 1" or nil
 end
 
 local function policy(value)
   return value ~= "first" and value ~= "all" and "'first' or 'all'" or nil
 end
 
+local TASK <const> = { name = "string", memory = count, pinned = "boolean", daemon = "boolean" }
 local OPTIONS <const> = { limit = count, policy = policy, max_errors = count, name = "string" }
 
 -- How many failures fire the done; 0: no number does.
@@ -347,7 +348,7 @@ end
 
 local SUPERVISED <const> = {
   attempts = count, backoff = backoff.expected, jitter = backoff.expected_jitter,
-  restart_if = "function", name = "string", memory = "number", pinned = "boolean",
+  restart_if = "function", name = "string", memory = count, pinned = "boolean",
 }
 
 -- One attempt: a group, so that whatever happens to the supervisor nothing is left of it.
