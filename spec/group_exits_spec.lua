@@ -101,6 +101,26 @@ describe("1,000 early exits leave nothing behind", function()
     end)
   end)
 
+  it("of a group whose owner runs out of memory #memory", function()
+    local function owner()
+      local group <close> = require "rille".group { limit = 3 }
+      for i = 1, 6 do
+        group:go(function(done)
+          if i % 2 == 1 then return i end
+          done:wait()
+        end)
+      end
+    end
+    local memory, rounds = 60000, 0
+    repeat
+      memory, rounds = memory + 160, rounds + 1
+      local whole, err = rille.go({ memory = memory }, owner):join(20)
+      assert(whole or tostring(err):find "not enough memory", err)
+      exits.settle()
+    until whole
+    assert(rounds > 100)
+  end)
+
   it("of map", function()
     exits.run(ROUNDS, function(done, plan)
       rille.map(done, some(plan), function(d, how) return failing(d, how, plan) end, options(plan))

@@ -27,6 +27,14 @@ local function leave(plan, task, cancel)
   if plan.way == "interrupt" then task:interrupt "out" end
 end
 
+--- Raises unless all tasks end that have been told to.
+function exits.settle()
+  local latest = rille.now() + BOUND
+  while #rille.tasks() > 0 and #rille.leaks() == 0 and rille.now() < latest do rille.yield() end
+  local left = rille.tasks()
+  if #left > 0 then error("left: " .. left[1].name .. "\n" .. left[1].traceback, 0) end
+end
+
 local function round(body)
   local plan = { way = exits.WAYS[math.random(#exits.WAYS)], seed = math.random(1 << 30) }
   local timeout = plan.way == "deadline" and math.random() * 1e-3 or nil
@@ -39,12 +47,7 @@ local function round(body)
   local expected = plan.way == "error" and "mine" or plan.way == "interrupt" and "out"
   if ok == nil then error(plan.way .. ": it does not end") end
   if not ok and err ~= expected then error(plan.way .. ": " .. tostring(err)) end
-end
-
--- What is about to end may do so.
-local function settle()
-  local until_when = rille.now() + BOUND
-  while #rille.tasks() > 0 and #rille.leaks() == 0 and rille.now() < until_when do rille.yield() end
+  exits.settle()
 end
 
 function exits.run(rounds, body)
@@ -54,11 +57,6 @@ function exits.run(rounds, body)
   for i = 1, math.tointeger(os.getenv "RILLE_ROUNDS") or rounds do
     local ok, err = pcall(round, body)
     if not ok then error(("RILLE_SEED=%d, round %d: %s"):format(seed, i, tostring(err)), 0) end
-    settle()
-    local left = rille.tasks()
-    if #left > 0 then
-      error(("RILLE_SEED=%d, round %d: left: %s"):format(seed, i, left[1].traceback), 0)
-    end
   end
 end
 
