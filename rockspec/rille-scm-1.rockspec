@@ -51,6 +51,8 @@ build = {
     ["rille.command_line"] = "lua/rille/command_line.lua",
     ["rille.eventually"] = "lua/rille/eventually.lua",
     ["rille.report"] = "lua/rille/report.lua",
+    ["rille.stages"] = "lua/rille/stages.lua",
+    ["rille.stream"] = "lua/rille/stream.lua",
     ["rille.core"] = {
       sources = {
         "csrc/core/after.c",

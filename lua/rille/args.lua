@@ -79,6 +79,12 @@ function args.integer(n, name, value, least)
   return integer
 end
 
+--- What was made of `value`; if that is nil or false, something else was expected.
+function args.as(n, name, made, expected, value)
+  if not made then refuse(n, name, wrong(expected, value)) end
+  return made
+end
+
 --- Whatever may stand for a done (a done, channel, task, timer or number), or nil.
 function args.done(n, name, value)
   if value ~= nil and not rille._stands_for_done(value) then

@@ -1,0 +1,775 @@
+--- Streams.
+-- A pipeline of tasks, written as one expression: a source, stages, and an end. Items go through
+-- it one by one, at the pace of the slowest stage; the first failure stops all of it and comes out
+-- at the end; when the end is left, however that happens, nothing of the stream stays behind.
+--
+--     local stream = require "rille.stream"
+--
+--     local sum, err = stream.range(done, 1, 1000)
+--       :map(function(n) return n * n end)
+--       :filter(function(n) return n % 3 == 1 end)
+--       :reduce(function(a, b) return a + b end, 0)
+--
+-- **What runs where.** Nothing runs before an end is attached. Then the source and the stages
+-- behind it run in one task, item by item, up to where a stage needs tasks of its own: `map` with
+-- `workers`, `batch` with `seconds`, `debounce`, `merge`, `tee`, `split`. What is behind that, up
+-- to the next, is one task again. `buffer` sets such a boundary where stages are to run in
+-- parallel. The end runs in its caller. So the functions of sources and stages cross to a task, by
+-- code and upvalues, as those of `rille.go` do; the functions of `each` and `reduce` do not.
+--
+-- **Backpressure.** Items cross boundaries, the end's included, in channels that hold 128 items,
+-- or as many as `buffer` says. So a source is ahead of its reader by at most that number for each
+-- boundary and one item for each task between (`workers` that keep the order: two for each of
+-- them, and two). What was read ahead when a stream is stopped is lost.
+--
+-- **Failures.** A function given to a stream fails by raising, or by returning `nil` and an error.
+-- The stream is cancelled at once, what is on its way is dropped, and the end gives a failure, see
+-- [errors](errors.md): `value` is the error, `stage` who failed (`"map 2"`: the second stage, a
+-- map), `task` and `traceback` where. What the functions of `each` and `reduce` raise is raised,
+-- as it is. When the done given to the source fires, the end gives `nil`, the done's error and
+-- cause.
+--
+-- **Stopping.** A stream is stopped by its failure, by its done, when its end has what it wants
+-- (`take`), by `s:close()`, also at the end of the scope (`local s <close> = ...`), when the end
+-- is left by an error, or a loop over `s:iter()` in any way, and when a stream on which a loop was
+-- begun is garbage. Then tasks that wait for their neighbours end at once. A function that runs
+-- on is interrupted after 10 ms, as `task:interrupt` does; the end waits until all have ended.
+--
+-- A stream is used once: each method gives another stream and uses up the old. Streams do not
+-- cross to other tasks; what `s:chan()` gives does. `done` may be `nil` everywhere.
+--
+-- The names follow "Concurrency in Go", by Katherine Cox-Buday.
+-- @module stream
+
+local args = require "rille.args"
+local errors = require "rille.errors"
+local rille = require "rille"
+local stages = require "rille.stages"
+
+local CAPACITY = 128
+
+local stream = {}
+
+local Stream = { __name = "rille.stream" }
+Stream.__index = Stream
+
+function Stream.__transfer()
+  error("cannot send a stream, but what its chan() gives", 0)
+end
+
+-- A pipe is what the streams made of one source have in common: the done, with the right to fire
+-- it.
+
+local made = 0
+
+local function new_pipe(parent)
+  local task, done, cancel = rille.self(), rille.done(parent)
+  made = made + 1
+  return { done = done, cancel = cancel, id = ("%d.%d"):format(task and task:id() or 0, made) }
+end
+
+-- A plan is a segment to be (see rille.stages), and `feed(above, launch)`, which starts what it
+-- reads from, to be stopped by `above`.
+
+local function new_plan(name, source, segment, feed)
+  segment.name, segment.source, segment.stages = name, source, {}
+  return { segment = segment, feed = feed, width = 1 }
+end
+
+local function new_stream(pipe, plan, count)
+  return setmetatable({ pipe = pipe, plan = plan, count = count or 0 }, Stream)
+end
+
+local function source(done, name, from, segment)
+  return new_stream(new_pipe(done), new_plan(name, from, segment))
+end
+
+-- Takes the plan out of a stream.
+local function use(self, level)
+  local plan = self.plan
+  if not plan then error("the stream is used already", (level or 2) + 1) end
+  self.plan = nil
+  return plan
+end
+
+-- Tasks are named after what runs in them: "range | map 1".
+local function name_of(segment)
+  local name = segment.name
+  for _, stage in ipairs(segment.stages) do
+    name = name .. (name == "" and "" or " | ") .. stage.name
+  end
+  return name == "" and "stream" or name
+end
+
+-- Starts the tasks of a plan, and before them those that feed it. Returns them.
+local function launch(plan, done, launching)
+  local segment, tasks = plan.segment, {}
+  segment.task = name_of(segment)
+  segment.done, segment.roots = done, launching.roots
+  segment.own, segment.above = launching.own, launching.above
+  if plan.feed then
+    local above, stop = rille.done(done)
+    segment.stop = stop
+    plan.feed(above, launching)
+  end
+  for i = 1, plan.width do
+    tasks[i] = rille.go({ name = segment.task }, stages.run, segment, i)
+    table.insert(launching.tasks, tasks[i])
+  end
+  return tasks
+end
+
+local function keep(keeper)
+  return rille.go({ name = "keeper of a stream" }, stages.keep, keeper)
+end
+
+-- A channel from which `width` tasks take, each but the last one that comes.
+local function tokens(width)
+  if width == 1 then return nil end
+  local ch = rille.chan(math.max(width - 1, 0))
+  for _ = 2, width do ch:send(true) end
+  return ch
+end
+
+local function feeder(plan)
+  return function(above, launching) return launch(plan, above, launching) end
+end
+
+-- Ends a plan at a channel, which holds so many items.
+local function write(plan, out, writers)
+  local segment = plan.segment
+  segment.sink, segment.out, segment.tokens = stages.send, out:sender(), writers
+end
+
+-- A plan that reads from a link.
+local function read(link, feed)
+  local plan = new_plan("", stages.from_channel, { input = link:receiver() }, feed)
+  plan.linked = true
+  return plan
+end
+
+-- Does nothing but read from a link?
+local function bare(plan)
+  return plan.linked and #plan.segment.stages == 0
+end
+
+-- The plan that reads what this one writes; the plan itself, where it only reads.
+local function cut(plan, capacity)
+  if bare(plan) and not capacity then return plan end
+  local link = rille.chan(capacity or CAPACITY)
+  write(plan, link, tokens(plan.width))
+  return read(link, feeder(plan))
+end
+
+-- Nothing will read what a plan gives. That a branch has ended, those that share it have to know.
+local function drop(pipe, plan)
+  if not pipe.branch then return end
+  local done, cancel = rille.done()
+  cancel()
+  plan.feed(done, { roots = {}, tasks = {}, shared = {} })
+end
+
+-- Stages that run with those before them, in one task.
+
+local function numbered(self, kind)
+  return ("%s %d"):format(kind, self.count + 1)
+end
+
+local function fused(self, kind, make, arg)
+  local plan = use(self, 3)
+  table.insert(plan.segment.stages, { make = make, arg = arg, name = numbered(self, kind) })
+  plan.linked = false
+  return new_stream(self.pipe, plan, self.count + 1)
+end
+
+-- Stages that need a task of their own, which reads from a channel.
+local function apart(self, kind, from, fields)
+  local plan = cut(use(self, 3))
+  local segment = plan.segment
+  segment.name, segment.source, plan.linked = numbered(self, kind), from, false
+  for name, value in pairs(fields) do segment[name] = value end
+  return new_stream(self.pipe, plan, self.count + 1)
+end
+
+local RECEIVED = { ["rille.channel"] = true, ["rille.receiver"] = true, ["rille.timer"] = true }
+
+-- What can be received from, without the right to send; nil: it is something else.
+local function received(value)
+  local meta = type(value) == "userdata" and debug.getmetatable(value)
+  if not meta or not RECEIVED[meta.__name] then return nil end
+  return meta.__name == "rille.timer" and value or value:receiver()
+end
+
+--- A stream of what is there: the items of a list, what a channel gives until it is closed, or what
+-- an iterator gives until it gives `nil`.
+-- The list crosses to a task as a copy, in one message. An iterator that is a Lua function crosses
+-- too; it is called without arguments, and is what `stream.generate` takes.
+-- @function stream.from
+-- @tparam done done what stops the stream, or `nil`
+-- @tparam list|channel|timer|function items where they are
+-- @treturn stream
+-- @raise on anything else
+-- @usage
+-- local list = rille.stream.from(nil, { 3, 1, 2 }):map(function(n) return 2 * n end):collect()
+-- assert(table.concat(list, " ") == "6 2 4")
+function stream.from(done, items)
+  args.done(1, "from", done)
+  local input = received(items)
+  if input then
+    return source(done, "from", stages.from_channel, { input = input })
+  elseif type(items) == "table" and not debug.getmetatable(items) then
+    return source(done, "from", stages.from_list, { list = items })
+  end
+  return source(done, "from", stages.from_calls, { fn = args.fn(2, "from", items) })
+end
+
+--- The numbers from `first` to `last`.
+-- @function stream.range
+-- @tparam done done what stops the stream, or `nil`
+-- @tparam number first the first one; each is greater than the one before by 1
+-- @tparam[opt=math.huge] number last where they end
+-- @treturn stream
+function stream.range(done, first, last)
+  args.done(1, "range", done)
+  first = args.number(2, "range", first)
+  last = last == nil and math.huge or args.number(3, "range", last)
+  return source(done, "range", stages.from_range, { first = first, last = last })
+end
+
+--- What a function gives, call after call, until it gives `nil`.
+-- @function stream.generate
+-- @tparam done done what stops the stream, or `nil`
+-- @tparam function fn called without arguments
+-- @treturn stream
+-- @usage
+-- local function countdown(n)
+--   return function()
+--     n = n - 1
+--     return n >= 0 and n or nil
+--   end
+-- end
+-- assert(#rille.stream.generate(nil, countdown(3)):collect() == 3)
+function stream.generate(done, fn)
+  args.done(1, "generate", done)
+  return source(done, "generate", stages.from_calls, { fn = args.fn(2, "generate", fn) })
+end
+
+--- What a function gives, call after call, for ever.
+-- That it gives `nil` is a failure.
+-- @function stream.repeat_fn
+-- @tparam done done what stops the stream, or `nil`
+-- @tparam function fn called without arguments
+-- @treturn stream
+-- @usage
+-- local dice = rille.stream.repeat_fn(nil, function() return math.random(6) end):take(3):collect()
+-- assert(#dice == 3)
+function stream.repeat_fn(done, fn)
+  args.done(1, "repeat_fn", done)
+  fn = args.fn(2, "repeat_fn", fn)
+  return source(done, "repeat_fn", stages.from_calls, { fn = fn, endless = true })
+end
+
+-- A stream, or a stream of what is received from a channel; nil: it is something else.
+local function as_stream(done, value)
+  if getmetatable(value) == Stream then return value end
+  return received(value) and stream.from(done, value)
+end
+
+-- Starts the plans of streams that are read as one.
+local function feed_all(pipes, plans, above, launching)
+  local tasks = {}
+  for i, plan in ipairs(plans) do
+    local own = pipes[i].done
+    local within = { roots = launching.roots, tasks = launching.tasks, shared = launching.shared,
+      own = own, above = above }
+    for _, task in ipairs(launch(plan, rille.any(own, above), within)) do
+      table.insert(tasks, task)
+    end
+  end
+  return tasks
+end
+
+--- Several streams and channels as one: a fan-in.
+-- Items come in the order in which they are there; those of one input keep theirs. It ends when all
+-- have ended. The failure of one is that of the whole. One that is stopped by its own done ends the
+-- whole with that done's error and cause.
+-- @function stream.merge
+-- @tparam done done what stops the stream, and with it all that it reads; or `nil`
+-- @param ... streams and channels
+-- @treturn stream
+-- @raise on anything else, with the argument named
+-- @usage
+-- local a, b = rille.stream.range(nil, 1, 3), rille.stream.from(nil, { 10, 20 })
+-- assert(#rille.stream.merge(nil, a, b):collect() == 5)
+function stream.merge(done, ...)
+  args.done(1, "merge", done)
+  local pipe, pipes, plans, link = new_pipe(done), {}, {}, rille.chan(CAPACITY)
+  for i = 1, select("#", ...) do
+    local value = select(i, ...)
+    local input = as_stream(pipe.done, value)
+    args.as(i + 1, "merge", input, "stream or channel", value)
+    pipes[i], plans[i] = input.pipe, use(input, 3)
+    pipe.branch = pipe.branch or input.pipe.branch
+  end
+  local writers = tokens(#plans)
+  for _, plan in ipairs(plans) do write(plan, link, writers) end
+  if #plans == 0 then link:close() end
+  return new_stream(pipe, read(link, function(above, launching)
+    return feed_all(pipes, plans, above, launching)
+  end))
+end
+
+--- What the channels give that come out of a channel, one after the other.
+-- It ends when that channel is closed, and the last one that came out of it.
+-- @function stream.bridge
+-- @tparam done done what stops the stream, or `nil`
+-- @tparam channel channels a channel of channels
+-- @treturn stream
+function stream.bridge(done, channels)
+  args.done(1, "bridge", done)
+  local input = args.as(2, "bridge", received(channels), "channel", channels)
+  return source(done, "bridge", stages.from_channels, { input = input })
+end
+
+-- Workers whose results are read in the order of their items. An item's number is not known to
+-- them: `order` says whose result comes next.
+local function in_order(plan)
+  local segment, width = plan.segment, plan.width
+  local order, results, baton = rille.chan(2 * width), {}, rille.chan(1)
+  segment.results = {}
+  for i = 1, width do
+    local ch = rille.chan(2 * width)
+    segment.results[i], results[i] = ch:sender(), ch:receiver()
+  end
+  baton:send(true)
+  segment.source, segment.sink = stages.from_channel_in_turn, stages.send_result
+  segment.order, segment.baton = order:sender(), baton
+  local reading = { order = order:receiver(), results = results }
+  return new_plan("", stages.from_workers, reading, feeder(plan))
+end
+
+local function worker_count(value)
+  return (math.type(value) ~= "integer" or value < 1) and "integer of at least 1" or nil
+end
+
+local MAP_OPTIONS = { workers = worker_count, ordered = "boolean" }
+
+--- What a function makes of each item.
+-- With `workers` it is called by so many tasks at once. The results keep the order of the items
+-- unless `ordered` is `false`: then they come as they are ready. A slow item holds up those behind
+-- it: the others are ahead of it by at most two for each worker, and two. `workers = 1` is a
+-- task of its own.
+-- @function s:map
+-- @tparam function fn called with the item; that it returns `nil` is a failure, with or without an
+-- error
+-- @tparam[opt] table opts `workers` (integer); `ordered` (boolean, `true` by default)
+-- @treturn stream
+-- @usage
+-- local slow = rille.stream.range(nil, 1, 100)
+--   :map(function(n) rille.sleep(0.001) return n end, { workers = 10 })
+-- assert(slow:reduce(function(last, n) assert(n == last + 1) return n end, 0) == 100)
+function Stream:map(fn, opts)
+  args.fn(1, "map", fn)
+  opts = args.options(2, "map", opts, MAP_OPTIONS)
+  if not opts.workers then return fused(self, "map", stages.map, fn) end
+  local plan = cut(use(self, 3))
+  plan.segment.stages[1] = { make = stages.map, arg = fn, name = numbered(self, "map") }
+  plan.width = opts.workers
+  local unordered = opts.ordered == false or plan.width == 1
+  return new_stream(self.pipe, unordered and cut(plan) or in_order(plan), self.count + 1)
+end
+
+--- The items for which a function returns something true.
+-- @function s:filter
+-- @tparam function fn called with the item; `nil` and an error is a failure
+-- @treturn stream
+function Stream:filter(fn)
+  return fused(self, "filter", stages.filter, args.fn(1, "filter", fn))
+end
+
+--- The first `n` items: then what is before is stopped.
+-- @function s:take
+-- @tparam integer n of 0, nothing runs at all
+-- @treturn stream
+-- @usage
+-- assert(#rille.stream.range(nil, 1):take(3):collect() == 3)
+function Stream:take(n)
+  args.integer(1, "take", n, 0)
+  if n > 0 then return fused(self, "take", stages.take, n) end
+  drop(self.pipe, use(self, 3))
+  return new_stream(self.pipe, new_plan("take", stages.from_list, { list = {} }), self.count + 1)
+end
+
+--- All but the first `n` items.
+-- @function s:skip
+-- @tparam integer n
+-- @treturn stream
+function Stream:skip(n)
+  return fused(self, "skip", stages.skip, args.integer(1, "skip", n, 0))
+end
+
+--- Lists of `n` items; the last may have fewer.
+-- What crosses to another task is cheaper by the list. With `seconds` a list is given at the latest
+-- so long after its first item came, in a task of its own.
+-- @function s:batch
+-- @tparam integer n
+-- @tparam[opt] number seconds
+-- @treturn stream
+function Stream:batch(n, seconds)
+  args.integer(1, "batch", n, 1)
+  if seconds == nil then return fused(self, "batch", stages.batch, n) end
+  args.number(2, "batch", seconds, 0)
+  local fields = { size = n, seconds = seconds }
+  return apart(self, "batch", stages.from_channel_in_batches, fields)
+end
+
+--- Sliding windows: for each item from the `n`th on a list of it and the `n - 1` before it.
+-- @function s:window
+-- @tparam integer n
+-- @treturn stream
+-- @usage
+-- local windows = rille.stream.from(nil, { 1, 2, 3 }):window(2):collect()
+-- assert(#windows == 2 and windows[2][1] == 2 and windows[2][2] == 3)
+function Stream:window(n)
+  return fused(self, "window", stages.window, args.integer(1, "window", n, 1))
+end
+
+--- At most so many items a second, evenly spaced.
+-- Nothing is dropped: those before have to wait.
+-- @function s:throttle
+-- @tparam number rate items a second, above 0
+-- @treturn stream
+function Stream:throttle(rate)
+  local above_0 = type(rate) == "number" and rate > 0
+  args.as(1, "throttle", above_0, "number above 0", rate)
+  return fused(self, "throttle", stages.throttle, 1 / rate)
+end
+
+--- The items after which nothing came for so long; all others are dropped.
+-- The last item comes at the end of the stream.
+-- @function s:debounce
+-- @tparam number seconds
+-- @treturn stream
+function Stream:debounce(seconds)
+  local fields = { seconds = args.number(1, "debounce", seconds, 0) }
+  return apart(self, "debounce", stages.from_channel_settled, fields)
+end
+
+--- A boundary: the stages before and behind run in parallel, and `n` items fit in between.
+-- @function s:buffer
+-- @tparam[opt=128] integer n of 0, the item that is sent waits for its reader
+-- @treturn stream
+-- @usage
+-- local sum = rille.stream.range(nil, 1, 10):buffer(0):reduce(function(a, b) return a + b end, 0)
+-- assert(sum == 55)
+function Stream:buffer(n)
+  n = n == nil and CAPACITY or args.integer(1, "buffer", n, 0)
+  return new_stream(self.pipe, cut(use(self, 3), n), self.count)
+end
+
+-- A branch is there when it has an end, or was closed. With the last of them what they have in
+-- common is started. It goes on until nobody wants anything of it.
+local function attach(shared, i, above, launching)
+  shared.dones[i] = above
+  table.move(launching.roots, 1, #launching.roots, #shared.roots + 1, shared.roots)
+  table.insert(launching.shared, shared)
+  shared.missing = shared.missing - 1
+  if shared.missing > 0 then return {} end
+  local done = rille.all(table.unpack(shared.dones))
+  local within = { roots = shared.roots, tasks = {}, shared = launching.shared }
+  local last = launch(shared.plan, done, within)
+  shared.done = done
+  local tasks = within.tasks
+  shared.keeper = keep { done = done, last = last, tasks = tasks, id = false }
+  return {}
+end
+
+local function branches(self, plan, links)
+  local streams, dones = {}, {}
+  local shared = { plan = plan, missing = #links, dones = dones, roots = {} }
+  plan.segment.dones = dones
+  for i, link in ipairs(links) do
+    local branch = read(link, function(above, launching)
+      return attach(shared, i, above, launching)
+    end)
+    branch.linked = false -- the task that reads it is what its end keeps
+    streams[i] = new_stream(new_pipe(self.pipe.done), branch, self.count + 1)
+    streams[i].pipe.branch = true
+  end
+  return table.unpack(streams)
+end
+
+--- Two streams, each of which has all items.
+-- The slower one sets the pace, until it is closed: then the other goes on alone. What is before
+-- starts when both have an end, so the first one to get one cannot be waited for:
+-- use `chan`. A failure before the tee comes out at both ends, one behind it at its own.
+-- @function s:tee
+-- @treturn stream
+-- @treturn stream
+-- @usage
+-- local a, b = rille.stream.range(nil, 1, 10):tee()
+-- local evens = a:filter(function(n) return n % 2 == 0 end):chan()
+-- assert(b:reduce(function(sum, n) return sum + n end, 0) == 55 and evens:recv() == 2)
+function Stream:tee()
+  local plan, outs, links = use(self, 3), {}, {}
+  for i = 1, 2 do
+    links[i] = rille.chan(CAPACITY)
+    outs[i] = links[i]:sender()
+  end
+  plan.segment.sink, plan.segment.outs = stages.send_each, outs
+  return branches(self, plan, links)
+end
+
+--- `n` streams that share the items: each goes to one of them, to whoever is first. A fan-out.
+-- As with `tee`, all need an end before anything starts, and the others go on when one is closed.
+-- @function s:split
+-- @tparam integer n
+-- @treturn stream,...
+-- @usage
+-- local a, b = rille.stream.range(nil, 1, 10):split(2)
+-- assert(#rille.stream.merge(nil, a, b):collect() == 10)
+function Stream:split(n)
+  args.integer(1, "split", n, 1)
+  local plan, link, links = use(self, 3), rille.chan(CAPACITY), {}
+  for i = 1, n do links[i] = link end
+  write(plan, link)
+  return branches(self, plan, links)
+end
+
+-- A run is a stream that runs: what its end reads, and the task that keeps it.
+
+local Run = {}
+
+-- Have all branches ended?
+local function over(shared)
+  for _, done in ipairs(shared.dones) do
+    if not done:err() then return false end
+  end
+  return true
+end
+
+-- Waits for the end of all tasks. Then `run.ok`, or `run.err` and `run.cause`, say what came of
+-- them.
+local function settle(run)
+  if run.settled then return end
+  local ended, ok, err, cause = run.keeper:join()
+  if ended then run.ok, run.err, run.cause = ok, err, cause else run.err = ok end
+  run.settled = true
+  for _, shared in ipairs(run.shared) do
+    if over(shared) then shared.keeper:join() end
+  end
+end
+
+-- What comes out of an end that has read until nothing came: true, or nil, error and cause. The
+-- tasks may have ended well, and the done fired before all was read.
+local function finish(run)
+  settle(run)
+  local cut_short = run.ok and run.done:err() and select(2, run.out:try_recv()) ~= "closed"
+  if cut_short then return stages.outcome(run.done, run.id) end
+  return run.ok, run.err, run.cause
+end
+
+-- What comes out of an end whose own function fails, which may come second.
+local function fail(run, name, err)
+  stages.fail({ run }, err, { stage = name })
+  settle(run)
+  return stages.outcome(run.done, run.id)
+end
+
+local function has_failed(run)
+  return getmetatable(run.err) == errors.failure
+end
+
+-- The end is left early. A failure that came before is told of: it is raised, or, as there is an
+-- error already, left to be reported with its task.
+function Run.__close(run, err)
+  run.cancel()
+  if run.settled then return end
+  if err ~= nil then
+    rille.any(run.keeper):wait()
+  else
+    settle(run)
+    if has_failed(run) then error(run.err, 0) end
+  end
+end
+
+function Run.__gc(run)
+  if not run.detached then run.cancel() end
+end
+
+local function all_attached(launching)
+  for _, shared in ipairs(launching.shared) do
+    if shared.missing > 0 then return false end
+  end
+  return true
+end
+
+-- Starts the tasks of a stream. Their last ones are returned, and what the end is to read.
+local function launch_to_end(plan, pipe, launching)
+  plan = cut(plan)
+  local last = plan.feed(pipe.done, launching)
+  if not all_attached(launching) then
+    error("the other streams of this tee or split have no end yet", 4)
+  end
+  return last, plan.segment.input
+end
+
+-- The same for an end in another task, which reads from `out`.
+local function launch_into(out, plan, pipe, launching)
+  write(plan, out)
+  plan.segment.stays_open = true -- until the keeper closes it
+  return launch(plan, pipe.done, launching)
+end
+
+local function start(self, out)
+  local plan, pipe = use(self, 4), self.pipe
+  local run = setmetatable({ done = pipe.done, cancel = pipe.cancel, id = pipe.id }, Run)
+  local launching = { roots = { { cancel = pipe.cancel, id = pipe.id } }, tasks = {}, shared = {} }
+  local _ <close> = rille.defer(function()
+    if not run.keeper then pipe.cancel() end
+  end)
+  local last
+  if out then
+    last = launch_into(out, plan, pipe, launching)
+  else
+    last, run.out = launch_to_end(plan, pipe, launching)
+  end
+  run.shared, pipe.run = launching.shared, run
+  run.keeper = keep { done = pipe.done, last = last, tasks = launching.tasks,
+    out = out and out:sender(), id = pipe.id }
+  return run
+end
+
+local function next_item(run)
+  if run.settled then error("the stream is used already", 3) end
+  local v = run.out:recv(run.done)
+  if v ~= nil then return v end
+  local ok, err = finish(run)
+  if not ok then error(err, 0) end
+end
+
+--- All items, in a list.
+-- @function s:collect
+-- @treturn table a list
+-- @treturn nil,error,any when it failed, or was stopped by its done: `nil` and the failure, or the
+-- done's error and cause
+function Stream:collect()
+  local run <close> = start(self)
+  local list, n = {}, 0
+  for v in run.out:iter(run.done) do
+    n = n + 1
+    list[n] = v
+  end
+  local ok, err, cause = finish(run)
+  if ok then return list end
+  return nil, err, cause
+end
+
+--- Folds the items into one value.
+-- @function s:reduce
+-- @tparam function fn `fn(value, item)` gives the value for the next call; it is called here, not
+-- in another task. `nil` and an error is a failure
+-- @param init the first value; what comes out of no items
+-- @return the last value
+-- @treturn nil,error,any as for `s:collect`
+-- @raise what `fn` raises
+function Stream:reduce(fn, init)
+  args.fn(1, "reduce", fn)
+  local run <close> = start(self)
+  local value = init
+  for v in run.out:iter(run.done) do
+    local folded, err = fn(value, v)
+    if folded == nil and err ~= nil then return fail(run, "reduce", err) end
+    value = folded
+  end
+  local ok, err, cause = finish(run)
+  if ok then return value end
+  return nil, err, cause
+end
+
+--- Calls a function for each item.
+-- @function s:each
+-- @tparam function fn called with the item, here and not in another task. `nil` and an error
+-- is a failure
+-- @treturn boolean `true`
+-- @treturn nil,error,any as for `s:collect`
+-- @raise what `fn` raises
+function Stream:each(fn)
+  args.fn(1, "each", fn)
+  local run <close> = start(self)
+  for v in run.out:iter(run.done) do
+    local ok, err = fn(v)
+    if ok == nil and err ~= nil then return fail(run, "each", err) end
+  end
+  return finish(run)
+end
+
+--- A loop over the items, which stops the stream when it is left.
+-- A failure is raised in the loop, and so is the error of the done that has stopped it. A failure
+-- that came before the loop was left by `break` is raised there.
+--
+-- `for v in s do` is the same without the stop: a loop that is left can be gone on with by another
+-- one over `s`. What ends it then is `s:close()`, a `<close>` variable, or that `s` is garbage.
+-- @function s:iter
+-- @return what a `for` takes
+-- @usage
+-- for n in rille.stream.range(nil, 1):iter() do
+--   if n == 1000 then break end
+-- end
+function Stream:iter()
+  local run = start(self)
+  return function() return next_item(run) end, nil, nil, run
+end
+
+function Stream:__call()
+  self.run = self.run or start(self)
+  return next_item(self.run)
+end
+
+--- A channel that gives the items, for any task to read.
+-- It is closed when the stream has ended, and all its tasks. The second result is the task that
+-- waits for that, and raises the failure: join it after the channel was read. If nobody does, the
+-- failure is reported as that of any task. Who stops reading before the end stops the
+-- stream by its done, or by `s:close()`.
+-- @function s:chan
+-- @tparam[opt=128] integer capacity
+-- @treturn receiver
+-- @treturn task its results are `true`; or `nil`, the error and cause of the done that has stopped
+-- the stream
+-- @usage
+-- local ch, task = rille.stream.range(nil, 1, 3):chan()
+-- local sum = 0
+-- for n in ch do sum = sum + n end
+-- assert(task:await() and sum == 6)
+function Stream:chan(capacity)
+  capacity = capacity == nil and CAPACITY or args.integer(1, "chan", capacity, 0)
+  local out = rille.chan(capacity)
+  local run = start(self, out)
+  run.detached = true
+  return out:receiver(), run.keeper
+end
+
+--- Stops the stream, whatever was made of it since its source.
+-- Waits until its tasks have ended.
+-- @function s:close
+-- @treturn boolean `true`
+-- @treturn nil,failure when it had failed before
+function Stream:close()
+  local pipe = self.pipe
+  pipe.cancel()
+  if self.plan then drop(pipe, use(self)) end
+  if not pipe.run then return true end
+  settle(pipe.run)
+  if has_failed(pipe.run) then return nil, pipe.run.err end
+  return true
+end
+
+function Stream:__close(err)
+  if self.pipe.run then
+    Run.__close(self.pipe.run, err)
+  else
+    self:close()
+  end
+end
+
+return stream
