@@ -84,10 +84,10 @@ local function source(done, name, from, segment)
   return new_stream(new_pipe(done), new_plan(name, from, segment))
 end
 
--- Takes the plan out of a stream.
+-- Takes the plan out of a stream; the error is that of the caller at this level.
 local function use(self, level)
   local plan = self.plan
-  if not plan then error("the stream is used already", (level or 2) + 1) end
+  if not plan then error("the stream is used already", level) end
   self.plan = nil
   return plan
 end
@@ -126,7 +126,7 @@ end
 -- A channel from which `width` tasks take, each but the last one that comes.
 local function tokens(width)
   if width == 1 then return nil end
-  local ch = rille.chan(math.max(width - 1, 0))
+  local ch = rille.chan(width - 1)
   for _ = 2, width do ch:send(true) end
   return ch
 end
@@ -135,30 +135,47 @@ local function feeder(plan)
   return function(above, launching) return launch(plan, above, launching) end
 end
 
--- Ends a plan at a channel, which holds so many items.
+-- Ends a plan at a channel. It may be one of several.
 local function write(plan, out, writers)
   local segment = plan.segment
   segment.sink, segment.out, segment.tokens = stages.send, out:sender(), writers
 end
 
--- A plan that reads from a link.
-local function read(link, feed)
+-- A plan that reads from a channel to which others write.
+local function read(link, feed, writers)
   local plan = new_plan("", stages.from_channel, { input = link:receiver() }, feed)
-  plan.linked = true
+  plan.writers = writers
   return plan
 end
 
--- Does nothing but read from a link?
+-- Does it do nothing but read what its writers write?
 local function bare(plan)
-  return plan.linked and #plan.segment.stages == 0
+  return plan.writers and #plan.segment.stages == 0
 end
 
--- The plan that reads what this one writes; the plan itself, where it only reads.
-local function cut(plan, capacity)
-  if bare(plan) and not capacity then return plan end
-  local link = rille.chan(capacity or CAPACITY)
+-- A plan that does: one that reads what this one writes, or this one itself.
+local function cut(plan)
+  if bare(plan) then return plan end
+  local link = rille.chan(CAPACITY)
   write(plan, link, tokens(plan.width))
-  return read(link, feeder(plan))
+  return read(link, feeder(plan), { plan })
+end
+
+-- Puts another channel between it and its writers.
+local function relink(plan, link)
+  for _, writer in ipairs(plan.writers) do writer.segment.out = link:sender() end
+  plan.segment.input = link:receiver()
+end
+
+-- What the branches of a tee or split share goes on until the last of them is left.
+local function leave(list)
+  for _, shared in ipairs(list) do
+    shared.open = shared.open - 1
+    if shared.open == 0 then
+      shared.keeper:join()
+      leave(shared.before)
+    end
+  end
 end
 
 -- Nothing will read what a plan gives. That a branch has ended, those that share it have to know.
@@ -166,7 +183,9 @@ local function drop(pipe, plan)
   if not pipe.branch then return end
   local done, cancel = rille.done()
   cancel()
-  plan.feed(done, { roots = {}, tasks = {}, shared = {} })
+  local launching = { roots = {}, tasks = {}, shared = {} }
+  plan.feed(done, launching)
+  leave(launching.shared)
 end
 
 -- Stages that run with those before them, in one task.
@@ -178,7 +197,6 @@ end
 local function fused(self, kind, make, arg)
   local plan = use(self, 3)
   table.insert(plan.segment.stages, { make = make, arg = arg, name = numbered(self, kind) })
-  plan.linked = false
   return new_stream(self.pipe, plan, self.count + 1)
 end
 
@@ -186,7 +204,7 @@ end
 local function apart(self, kind, from, fields)
   local plan = cut(use(self, 3))
   local segment = plan.segment
-  segment.name, segment.source, plan.linked = numbered(self, kind), from, false
+  segment.name, segment.source, plan.writers = numbered(self, kind), from, nil
   for name, value in pairs(fields) do segment[name] = value end
   return new_stream(self.pipe, plan, self.count + 1)
 end
@@ -303,6 +321,7 @@ end
 -- assert(#rille.stream.merge(nil, a, b):collect() == 5)
 function stream.merge(done, ...)
   args.done(1, "merge", done)
+  if select("#", ...) == 0 then return stream.from(done, {}) end
   local pipe, pipes, plans, link = new_pipe(done), {}, {}, rille.chan(CAPACITY)
   for i = 1, select("#", ...) do
     local value = select(i, ...)
@@ -313,10 +332,9 @@ function stream.merge(done, ...)
   end
   local writers = tokens(#plans)
   for _, plan in ipairs(plans) do write(plan, link, writers) end
-  if #plans == 0 then link:close() end
   return new_stream(pipe, read(link, function(above, launching)
     return feed_all(pipes, plans, above, launching)
-  end))
+  end, plans))
 end
 
 --- What the channels give that come out of a channel, one after the other.
@@ -456,6 +474,7 @@ function Stream:debounce(seconds)
 end
 
 --- A boundary: the stages before and behind run in parallel, and `n` items fit in between.
+-- Right behind a stage with tasks of its own it says how many fit into the boundary that is there.
 -- @function s:buffer
 -- @tparam[opt=128] integer n of 0, the item that is sent waits for its reader
 -- @treturn stream
@@ -464,7 +483,9 @@ end
 -- assert(sum == 55)
 function Stream:buffer(n)
   n = n == nil and CAPACITY or args.integer(1, "buffer", n, 0)
-  return new_stream(self.pipe, cut(use(self, 3), n), self.count)
+  local plan = cut(use(self, 3))
+  relink(plan, rille.chan(n))
+  return new_stream(self.pipe, plan, self.count)
 end
 
 -- A branch is there when it has an end, or was closed. With the last of them what they have in
@@ -476,9 +497,8 @@ local function attach(shared, i, above, launching)
   shared.missing = shared.missing - 1
   if shared.missing > 0 then return {} end
   local done = rille.all(table.unpack(shared.dones))
-  local within = { roots = shared.roots, tasks = {}, shared = launching.shared }
+  local within = { roots = shared.roots, tasks = {}, shared = shared.before }
   local last = launch(shared.plan, done, within)
-  shared.done = done
   local tasks = within.tasks
   shared.keeper = keep { done = done, last = last, tasks = tasks, id = false }
   return {}
@@ -486,13 +506,13 @@ end
 
 local function branches(self, plan, links)
   local streams, dones = {}, {}
-  local shared = { plan = plan, missing = #links, dones = dones, roots = {} }
+  local shared = { plan = plan, missing = #links, open = #links, dones = dones, roots = {},
+    before = {} }
   plan.segment.dones = dones
   for i, link in ipairs(links) do
     local branch = read(link, function(above, launching)
       return attach(shared, i, above, launching)
     end)
-    branch.linked = false -- the task that reads it is what its end keeps
     streams[i] = new_stream(new_pipe(self.pipe.done), branch, self.count + 1)
     streams[i].pipe.branch = true
   end
@@ -540,14 +560,6 @@ end
 
 local Run = {}
 
--- Have all branches ended?
-local function over(shared)
-  for _, done in ipairs(shared.dones) do
-    if not done:err() then return false end
-  end
-  return true
-end
-
 -- Waits for the end of all tasks. Then `run.ok`, or `run.err` and `run.cause`, say what came of
 -- them.
 local function settle(run)
@@ -555,9 +567,7 @@ local function settle(run)
   local ended, ok, err, cause = run.keeper:join()
   if ended then run.ok, run.err, run.cause = ok, err, cause else run.err = ok end
   run.settled = true
-  for _, shared in ipairs(run.shared) do
-    if over(shared) then shared.keeper:join() end
-  end
+  leave(run.shared)
 end
 
 -- What comes out of an end that has read until nothing came: true, or nil, error and cause. The
@@ -597,44 +607,31 @@ function Run.__gc(run)
   if not run.detached then run.cancel() end
 end
 
-local function all_attached(launching)
-  for _, shared in ipairs(launching.shared) do
-    if shared.missing > 0 then return false end
+local function all_attached(list)
+  for _, shared in ipairs(list) do
+    if shared.missing > 0 or not all_attached(shared.before) then return false end
   end
   return true
 end
 
--- Starts the tasks of a stream. Their last ones are returned, and what the end is to read.
-local function launch_to_end(plan, pipe, launching)
-  plan = cut(plan)
-  local last = plan.feed(pipe.done, launching)
-  if not all_attached(launching) then
-    error("the other streams of this tee or split have no end yet", 4)
-  end
-  return last, plan.segment.input
-end
-
--- The same for an end in another task, which reads from `out`.
-local function launch_into(out, plan, pipe, launching)
-  write(plan, out)
-  plan.segment.stays_open = true -- until the keeper closes it
-  return launch(plan, pipe.done, launching)
-end
-
+-- Starts the tasks of a stream. Their end is in the caller, or in another task, which reads `out`:
+-- then the keeper closes that.
 local function start(self, out)
-  local plan, pipe = use(self, 4), self.pipe
+  local plan, pipe = cut(use(self, 4)), self.pipe
   local run = setmetatable({ done = pipe.done, cancel = pipe.cancel, id = pipe.id }, Run)
   local launching = { roots = { { cancel = pipe.cancel, id = pipe.id } }, tasks = {}, shared = {} }
   local _ <close> = rille.defer(function()
     if not run.keeper then pipe.cancel() end
   end)
-  local last
   if out then
-    last = launch_into(out, plan, pipe, launching)
-  else
-    last, run.out = launch_to_end(plan, pipe, launching)
+    relink(plan, out)
+    for _, writer in ipairs(plan.writers) do writer.segment.stays_open = true end
   end
-  run.shared, pipe.run = launching.shared, run
+  local last = plan.feed(pipe.done, launching)
+  if not out and not all_attached(launching.shared) then
+    error("the other streams of this tee or split have no end yet", 3)
+  end
+  run.out, run.shared, pipe.run = plan.segment.input, launching.shared, run
   run.keeper = keep { done = pipe.done, last = last, tasks = launching.tasks,
     out = out and out:sender(), id = pipe.id }
   return run

@@ -1,0 +1,76 @@
+-- Integers through four stages: a source, a map, a filter, and a fold at the end. By hand, with a
+-- task for each stage and channels between them; as a stream; as a stream of lists of 100.
+-- lua5.4 bench/stream.lua [integers] [capacity] [hand|stream|batch]
+
+local harness = require "bench.harness"
+local rille = require "rille"
+
+local count, capacity = harness.arg(1, 1000000), harness.arg(2, 128)
+
+local function double(n) return 2 * n end
+
+local function divisible(n) return n % 3 == 0 end
+
+local function add(sum, n) return sum + n end
+
+local function source(n, out)
+  local ch <close> = out
+  for i = 1, n do ch:send(i) end
+end
+
+local function map(input, out)
+  local ch <close> = out
+  for v in input do ch:send(double(v)) end
+end
+
+local function filter(input, out)
+  local ch <close> = out
+  for v in input do
+    if divisible(v) then ch:send(v) end
+  end
+end
+
+local forms = {}
+
+function forms.hand(n)
+  local numbers, doubled, kept = rille.chan(capacity), rille.chan(capacity), rille.chan(capacity)
+  rille.go(source, n, numbers)
+  rille.go(map, numbers, doubled)
+  rille.go(filter, doubled, kept)
+  local sum = 0
+  for v in kept do sum = add(sum, v) end
+  return sum
+end
+
+function forms.stream(n)
+  return rille.stream.range(nil, 1, n):map(double):filter(divisible):reduce(add, 0)
+end
+
+local function double_all(list)
+  for i, v in ipairs(list) do list[i] = 2 * v end
+  return list
+end
+
+local function keep_divisible(list)
+  local kept = {}
+  for _, v in ipairs(list) do
+    if v % 3 == 0 then kept[#kept + 1] = v end
+  end
+  return kept
+end
+
+local function add_all(sum, list)
+  for _, v in ipairs(list) do sum = sum + v end
+  return sum
+end
+
+function forms.batch(n)
+  return rille.stream.range(nil, 1, n):batch(100):map(double_all):map(keep_divisible)
+    :reduce(add_all, 0)
+end
+
+for _, name in ipairs { "hand", "stream", "batch" } do
+  if not arg[3] or arg[3] == name then
+    harness.report("stream/" .. name, harness.time_in_task(count, forms[name]) * 1e9, "ns")
+  end
+end
