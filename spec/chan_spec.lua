@@ -382,6 +382,20 @@ describe("a done that has fired", function()
     assert.equal("v", ch:recv(0))
     assert.equal("closed", select(2, closed():recv(0)))
   end)
+
+  it("comes first, though the value was there at once after it", function()
+    for _ = 1, 2000 do
+      local done, cancel = rille.done()
+      local ch = rille.chan(1)
+      local receiver = rille.go(function()
+        rille.yield()
+        return ch:recv(done)
+      end)
+      cancel()
+      ch:send "late"
+      assert.same({ true, nil, "canceled", "canceled" }, { receiver:join(BOUND) })
+    end
+  end)
 end)
 
 describe("a loop over a channel", function()
