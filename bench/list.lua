@@ -25,6 +25,7 @@ list.programs = {
   { name = "any-1000", program = "any", count = 50, quick = 20 },
   { name = "strings-1MiB", program = "strings", count = 500, quick = 200 },
   { name = "records-1000", program = "records", count = 500, quick = 200 },
+  { name = "stream", program = "stream", count = 1000000, quick = 300000 },
   { name = "pairs/1", program = "pairs", count = 1000000, quick = 300000, threads = 1 },
   { name = "pairs/2", program = "pairs", count = 1000000, quick = 300000, threads = 2 },
   { name = "blocking", program = "blocking", count = 500000, quick = 200000 },
@@ -40,6 +41,8 @@ list.peers = { "luaproc", "lanes", "effil" }
 -- Quotients of two figures.
 list.derived = {
   { name = "spawn/newstate", over = "spawn", under = "newstate" },
+  { name = "stream/overhead", over = "stream", under = "stream/hand" },
+  { name = "stream/batching", over = "stream/hand", under = "stream/batch" },
   { name = "pairs/scaling", over = "pairs/1", under = "pairs/2" },
 }
 
@@ -61,6 +64,8 @@ list.targets = {
   ["any-1000"] = { of = "ratio", must = 0.1, aim = 0.03 },
   ["strings-1MiB"] = { of = "rille", must = 6, aim = 12, more = true },
   ["records-1000"] = { of = "ratio", must = 1.5, aim = 0.8 },
+  ["stream/overhead"] = { of = "rille", must = 1.5, aim = 1.0 },
+  ["stream/batching"] = { of = "rille", must = 10, aim = 20, more = true },
   ["pairs/scaling"] = { of = "rille", must = 1.8, aim = 1.95, more = true },
   ["leaks-100000/find"] = { of = "rille", must = 1000, aim = 500 },
   ["require/times"] = { of = "rille", must = 3, aim = 5, more = true },

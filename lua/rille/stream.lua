@@ -426,6 +426,21 @@ function Stream:skip(n)
   return fused(self, "skip", stages.skip, args.integer(1, "skip", n, 0))
 end
 
+local IN_BATCHES = {
+  [stages.from_list] = stages.from_list_in_batches,
+  [stages.from_range] = stages.from_range_in_batches,
+}
+
+local function batched(self, size)
+  local segment = self.plan and self.plan.segment
+  local from = segment and #segment.stages == 0 and IN_BATCHES[segment.source]
+  if not from then return fused(self, "batch", stages.batch, size) end
+  local plan = use(self)
+  segment.source, segment.size = from, size
+  segment.name = segment.name .. " | " .. numbered(self, "batch")
+  return new_stream(self.pipe, plan, self.count + 1)
+end
+
 --- Lists of `n` items; the last may have fewer.
 -- What crosses to another task is cheaper by the list. With `seconds` a list is given at the latest
 -- so long after its first item came, in a task of its own.
@@ -435,7 +450,7 @@ end
 -- @treturn stream
 function Stream:batch(n, seconds)
   args.integer(1, "batch", n, 1)
-  if seconds == nil then return fused(self, "batch", stages.batch, n) end
+  if seconds == nil then return batched(self, n) end
   args.number(2, "batch", seconds, 0)
   local fields = { size = n, seconds = seconds }
   return apart(self, "batch", stages.from_channel_in_batches, fields)
