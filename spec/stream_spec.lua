@@ -728,6 +728,20 @@ describe("a failure", function()
     alone()
   end)
 
+  it("that cannot even be told of stops the stream all the same", function()
+    local list, err, cause = stream.range(nil, 1, 3):map(function()
+      _G["require"] = nil
+      error "lost"
+    end):collect()
+    assert.same({ nil, "canceled", "a stage died" }, { list, err, cause })
+    alone()
+  end)
+
+  it("is a deadlock where nothing can come, and leaves nothing", function()
+    raises("deadlock", function() stream.from(nil, rille.chan()):map(same):collect() end)
+    alone()
+  end)
+
   it("after it was told to stop does not count", function()
     local hold = rille.chan()
     local s = stream.range(nil, 1):map(function(n)
