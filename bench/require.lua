@@ -1,5 +1,6 @@
--- Spawn and join a task that requires a module, by turns as it is and with the stock searcher, which
--- reads and compiles all files anew. Medians. lua5.4 bench/require.lua [tasks] [module]
+-- Spawn and join a task that requires a module, by turns as it is and with the stock searcher,
+-- which reads and compiles all files anew. Medians.
+-- lua5.4 bench/require.lua [tasks] [module]
 
 local harness = require "bench.harness"
 local rille = require "rille"

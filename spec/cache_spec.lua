@@ -1,5 +1,6 @@
--- Code that is kept. Of modules that tasks require: it gives what the file gives, in every respect. Of
--- functions that are sent again: they cross as they did the first time.
+-- Code that is kept. Of modules that tasks require: it gives what the file gives, in every respect.
+-- Of functions that are sent again: they cross as they did the first time. RILLE_STRESS=s: how long
+-- files are changed while tasks require them (2 seconds by default).
 
 local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
@@ -36,8 +37,8 @@ local function path(...)
   return table.concat(templates, ";")
 end
 
--- What `require(name)` gives in a task, where package.path is `templates`. Of a table only that it is
--- one, as modules cross by name.
+-- What `require(name)` gives in a task, where package.path is `templates`. Of a table only that it
+-- is one, as modules cross by name.
 local function required(name, templates)
   return rille.go(function()
     package.path = templates
@@ -319,7 +320,7 @@ describe("a module whose file changes", function()
   end)
 
   -- Whoever begins after a change has ended sees it; whoever is at it meanwhile sees some version.
-  it("is never older than when its task began #stress", function()
+  it("is never older than when its task began", function()
     local stop, cancel <close> = rille.done()
     local from = path "?.lua"
     write("m.lua", version(0))
@@ -376,15 +377,15 @@ describe("what is kept of modules", function()
   end)
 
   it("is not of files that have just changed, as the next change might not show", function()
-    local age
+    local age -- at most; the file's time may be some milliseconds earlier
     repeat
       local start, before = rille.now(), rille.stats().code_bytes
       write("m.lua", "return 1")
       value "m"
       local same = rille.stats().code_bytes == before
       age = rille.now() - start
-      assert.is_true(same or age > 0.1)
-    until age <= 0.1
+      assert.is_true(same or age > 0.05)
+    until age <= 0.05
   end)
 
   it("is one code for each file, however often that changes", function()

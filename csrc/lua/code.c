@@ -19,8 +19,8 @@ enum {
   NBUCKETS = 512
 };
 
-static const int64_t TICK = 100000000; /* ns: more than the clocks of file systems tick by, */
-static const int64_t COARSE_TICK = 2 * 1000000000LL; /* and of those that only count seconds */
+static const double TICK = 0.1;      /* s: more than the clocks of file systems tick by, */
+static const double COARSE_TICK = 2; /* and of those that only count seconds */
 
 struct rl_code {
   atomic_uint refs;
@@ -34,7 +34,7 @@ struct rl_code {
 static rl_lock
     lock; /* all below, and `next` of what is kept; nothing is allocated or freed under it */
 static rl_code *bucket[NBUCKETS];
-static size_t total;
+static atomic_size_t total; /* bytes; also read without it */
 
 static bool same_time(struct timespec a, struct timespec b) {
   return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
@@ -47,12 +47,11 @@ static bool is_same(const struct stat *a, const struct stat *b) {
 
 /* Any change sets st_ctim, which no program can set to what it likes. */
 bool rl_code_settled(const struct stat *s) {
-  struct timespec now;
+  struct timespec now, changed = s->st_ctim;
   clock_gettime(CLOCK_REALTIME, &now);
-  int64_t age = (int64_t)(now.tv_sec - s->st_ctim.tv_sec);
-  if (age < 0 || age > 3) return age > 0;
-  return age * 1000000000 + now.tv_nsec - s->st_ctim.tv_nsec >
-         (s->st_ctim.tv_nsec ? TICK : COARSE_TICK);
+  double age =
+      (double)(now.tv_sec - changed.tv_sec) + 1e-9 * (double)(now.tv_nsec - changed.tv_nsec);
+  return age > (changed.tv_nsec ? TICK : COARSE_TICK);
 }
 
 static rl_code **bucket_of(const char *name) {
@@ -137,8 +136,5 @@ void rl_code_keep(rl_code *c) {
 }
 
 size_t rl_code_total(void) {
-  rl_lock_take(&lock);
-  size_t n = total;
-  rl_lock_leave(&lock);
-  return n;
+  return total;
 }
