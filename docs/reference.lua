@@ -8,8 +8,8 @@
 
 local reference = {}
 
--- Defined beside the tasks, because it starts one.
-local ELSEWHERE = { ["done:after"] = "done" }
+-- Defined beside the tasks, because they start one.
+local ELSEWHERE = { ["done:after"] = "done", ["waitgroup:go"] = "sync" }
 
 local function trim(text)
   return ((text or ""):gsub("^%s+", ""):gsub("%s+$", ""))

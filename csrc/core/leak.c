@@ -27,7 +27,7 @@
 #include "core/ticker.h"
 
 enum { WAKE = 1, READ = 2, VALUES = 4, CAUSE = 8, INPUT = 16, EVERY = WAKE | READ | VALUES };
-enum { BLOB = RL_AFTER + 1 }; /* a kind of node beside those of objects */
+enum { BLOB = RL_GATE + 1 }; /* a kind of node beside those of objects */
 enum { NONE = UINT32_MAX };
 
 typedef struct node {
@@ -161,7 +161,7 @@ static void add_link(scan *s, uint32_t from, uint8_t when, uint32_t to, uint8_t 
 static uint8_t powers(rl_object *o, uint8_t rights) {
   uint8_t p = 0;
   if (rights & RL_CAN_WAKE && o->kind != RL_AFTER) p |= WAKE;
-  if (rights & (RL_MAY_RECV | RL_MAY_JOIN) || o->kind == RL_CLASS) p |= READ;
+  if (rights & (RL_MAY_RECV | RL_MAY_JOIN) || o->kind == RL_CLASS || o->kind == RL_GATE) p |= READ;
   if (rights & RL_MAY_WATCH) p |= READ | VALUES;
   return p;
 }
@@ -227,25 +227,40 @@ static void read_offer(scan *s, uint32_t on, rl_case *c) {
   rl_msg_drop(&m);
 }
 
+/* What is held of gates. A count of one who may release is with each hold. */
+static void read_holds(scan *s, const rl_owner *o) {
+  for (const rl_grant *h = o->first; h && !s->failed; h = h->next) {
+    uint32_t to = object_node(s, &h->gate->src.obj);
+    count(s, to, rl_count_weight(RL_MAY_RELEASE));
+    hold(s, to, WAKE);
+  }
+}
+
+/* Those behind one that gives up waiting for much may get the little that there is. */
+static bool others_may_pass(const rl_gate *g) {
+  return g->type == RL_SEMAPHORE || g->type == RL_RWMUTEX;
+}
+
 static void read_wait(scan *s, uint32_t h, const rl_glimpse *g) {
-  static const uint8_t woken_by[] = {[RL_CASE_NEVER] = 0,
-                                     [RL_CASE_RECV] = WAKE,
-                                     [RL_CASE_SEND] = WAKE | READ,
-                                     [RL_CASE_WATCH] = WAKE};
+  static const uint8_t woken_by[] = {
+      [RL_CASE_NEVER] = 0,    [RL_CASE_RECV] = WAKE, [RL_CASE_SEND] = WAKE | READ,
+      [RL_CASE_WATCH] = WAKE, [RL_CASE_PASS] = WAKE, [RL_CASE_SIGNAL] = WAKE};
   for (unsigned i = 0; i < g->ncases && !s->failed; i++) {
     rl_case *c = &g->cases[i];
     if (c->op == RL_CASE_NEVER) continue;
     uint32_t on = object_node(s, &c->node.on->obj);
     add_link(s, on, woken_by[c->op], h, 0, true);
     if (c->op == RL_CASE_SEND) read_offer(s, on, c);
+    if (c->op == RL_CASE_PASS && others_may_pass(rl_case_gate(c))) hold(s, on, WAKE);
   }
 }
 
 /* A state that is inspected, or the caller's. */
-static void read_holder(scan *s, holder h, const rl_glimpse *g) {
+static void read_holder(scan *s, holder h, const rl_glimpse *g, const rl_owner *o) {
   if (!add(s, &s->holders, sizeof h)) return;
   h.first = s->grips.n;
   read_edges(s, g->holder);
+  read_holds(s, o);
   read_wait(s, s->holders.n - 1, g);
   h.end = s->grips.n;
   h.nwaits = g->ncases;
@@ -254,7 +269,8 @@ static void read_holder(scan *s, holder h, const rl_glimpse *g) {
 }
 
 /* False: it runs, or is about to. */
-static bool read_waiting(scan *s, rl_waiter *w, rl_task *t, void **binding, rl_main_role role) {
+static bool read_waiting(scan *s, rl_waiter *w, rl_task *t, const rl_owner *o, void **binding,
+                         rl_main_role role) {
   rl_glimpse g;
   if (!rl_waiter_inspect(w)) return false;
   holder h = {.waiter = w, .task = t, .binding = *binding, .node = NONE};
@@ -264,7 +280,7 @@ static bool read_waiting(scan *s, rl_waiter *w, rl_task *t, void **binding, rl_m
   s->in->look(*binding, &g);
   if (t) h.node = object_node(s, &t->end.src.obj);
   if (h.node != NONE) node_at(s, h.node)->held = true;
-  read_holder(s, h, &g);
+  read_holder(s, h, &g, o);
   rl_waiter_release(w);
   return true;
 }
@@ -273,7 +289,7 @@ static void read_caller(scan *s) {
   rl_glimpse g = {.holder = s->q->caller};
   holder h = {.node = NONE, .root = true};
   h.ends = s->q->main == RL_MAIN_ENDS;
-  if (s->q->caller) read_holder(s, h, &g);
+  if (s->q->caller) read_holder(s, h, &g, s->q->owner);
 }
 
 /* The tasks of a program that have not ended; each is counted. */
@@ -307,11 +323,11 @@ static void read_program(scan *s, rl_program *p) {
   bool asked = p == s->q->program, ends = asked && s->q->main == RL_MAIN_ENDS;
   uint32_t n;
   if (!ends || !s->q->caller)
-    read_waiting(s, &p->waiter, NULL, &p->binding, asked ? s->q->main : RL_MAIN_RUNS);
+    read_waiting(s, &p->waiter, NULL, &p->owner, &p->binding, asked ? s->q->main : RL_MAIN_RUNS);
   rl_task **tasks = list_tasks(s, p, &n);
   for (uint32_t i = 0; i < n; i++) {
     rl_task *t = tasks[i];
-    if (!s->failed) read_waiting(s, &t->waiter, t, &t->binding, RL_MAIN_WAITS);
+    if (!s->failed) read_waiting(s, &t->waiter, t, &t->owner, &t->binding, RL_MAIN_WAITS);
     rl_release(&t->end.src.obj);
   }
   free(tasks);
@@ -433,6 +449,11 @@ static void read_unit(scan *s, uint32_t i, rl_unit *u) {
   contain(s, i, READ, &m);
 }
 
+static void read_gate(scan *s, uint32_t i, rl_gate *g) {
+  rl_once *o = g->type == RL_ONCE ? (rl_once *)g : NULL;
+  if (o && rl_once_decided(o)) contain(s, i, READ, &o->outcome);
+}
+
 static void read_node(scan *s, uint32_t i) {
   node *n = node_at(s, i);
   switch (n->kind) {
@@ -441,6 +462,7 @@ static void read_node(scan *s, uint32_t i) {
   case RL_TASK: read_task(s, i, n->at); break;
   case RL_AFTER: read_after(s, n->at); break;
   case RL_CLASS: read_unit(s, i, n->at); break;
+  case RL_GATE: read_gate(s, i, n->at); break;
   case BLOB: read_blob(s, i, n->at); break;
   default: rl_broken(__FILE__, __LINE__, "a node of no kind");
   }
@@ -519,6 +541,7 @@ static bool by_itself(const node *n) {
   if (n->kind == RL_TASK)
     return !n->held; /* one that has ended may still be at waking its watchers */
   if (n->kind == RL_AFTER) return rl_after_decided(n->at);
+  if (n->kind == RL_GATE) return rl_gate_moving(n->at);
   rl_done *d = as_done(n);
   return d && (rl_done_fired(d) || d->timed || d->foreign || n->open == 0 ||
                rl_waiter_claimed(&d->self));

@@ -31,6 +31,7 @@ typedef struct rl_leak_question {
   rl_program *program;
   rl_main_role main;
   rl_holder *caller; /* of the state that asks; NULL: none does */
+  rl_owner *owner;   /* the same of what it holds */
   bool tidy;         /* garbage in states that wait does not count */
 } rl_leak_question;
 

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum { RL_CHAN, RL_DONE, RL_TASK, RL_CLASS, RL_AFTER } rl_kind;
+typedef enum { RL_CHAN, RL_DONE, RL_TASK, RL_CLASS, RL_AFTER, RL_GATE } rl_kind;
 
 typedef struct rl_object rl_object;
 struct rl_object {
@@ -31,10 +31,12 @@ enum {
   RL_MAY_WATCH = 4,
   RL_MAY_FIRE = 8,
   RL_MAY_JOIN = 16,
-  RL_MAY_RESET = 32, /* stop and reset the timer behind a channel */
-  RL_OFFERS = 64,    /* the edge is part of an rl_offer: see msg.h */
+  RL_MAY_RESET = 32,    /* stop and reset the timer behind a channel */
+  RL_OFFERS = 64,       /* the edge is part of an rl_offer: see msg.h */
+  RL_MAY_RELEASE = 128, /* what others wait for at a gate */
 
-  RL_CAN_WAKE = RL_MAY_SEND | RL_MAY_FIRE | RL_MAY_RESET /* whoever waits to receive, or watches */
+  /* whoever waits to receive, watches, or waits to pass */
+  RL_CAN_WAKE = RL_MAY_SEND | RL_MAY_FIRE | RL_MAY_RESET | RL_MAY_RELEASE
 };
 
 typedef struct rl_ref {

@@ -160,15 +160,23 @@ rl_status rl_select(rl_waiter *w, rl_case *cases, unsigned n, rl_choice choice, 
 /* Many cases' sources are seldom in the cache: some are fetched ahead. */
 enum { AHEAD = 8 };
 
-void rl_select_withdraw(rl_case *cases, unsigned n, const rl_node *won) {
-  for (unsigned i = 0; i < n; i++) {
-    rl_node *node = &cases[i].node;
-    if (n - i > AHEAD) __builtin_prefetch(cases[i + AHEAD].node.on, 1);
-    if (cases[i].op == RL_CASE_NEVER || node == won) continue;
-    rl_lock_take(&node->on->lock);
+static void withdraw(rl_case *c, rl_wakes *ws) {
+  rl_node *node = &c->node;
+  rl_lock_take(&node->on->lock);
+  if (node->on->obj.kind == RL_GATE)
+    rl_gate_withdraw(rl_case_gate(c), node, ws); /* those behind it may pass now */
+  else
     rl_queue_remove(node);
-    rl_lock_leave(&node->on->lock);
+  rl_lock_leave(&node->on->lock);
+}
+
+void rl_select_withdraw(rl_case *cases, unsigned n, const rl_node *won) {
+  rl_wakes ws = {NULL, NULL};
+  for (unsigned i = 0; i < n; i++) {
+    if (n - i > AHEAD) __builtin_prefetch(cases[i + AHEAD].node.on, 1);
+    if (cases[i].op != RL_CASE_NEVER && &cases[i].node != won) withdraw(&cases[i], &ws);
   }
+  rl_wake_all(&ws);
 }
 
 rl_status rl_select_end(rl_waiter *w, rl_case *cases, unsigned n, unsigned *won) {

@@ -7,8 +7,16 @@
 
 #include "core/chan.h"
 #include "core/done.h"
+#include "core/gate.h"
 
-typedef enum { RL_CASE_NEVER, RL_CASE_RECV, RL_CASE_SEND, RL_CASE_WATCH } rl_case_op;
+typedef enum {
+  RL_CASE_NEVER,
+  RL_CASE_RECV,
+  RL_CASE_SEND,
+  RL_CASE_WATCH,
+  RL_CASE_PASS,  /* a gate; msg.u.i is what it needs, then what it is told */
+  RL_CASE_SIGNAL /* a cond, which has to wake it; msg.u.p is the binding's */
+} rl_case_op;
 
 typedef struct rl_case {
   rl_node node;                    /* node.on is what it waits on (borrowed), set by rl_case_set */
@@ -19,7 +27,7 @@ typedef struct rl_case {
 
 typedef enum { RL_RANDOM, RL_ORDERED } rl_choice;
 
-/* `on` is an rl_chan or rl_done (NULL for RL_CASE_NEVER); msg is empty unless set for a send. */
+/* `on` is an rl_chan, rl_event or rl_gate (NULL for RL_CASE_NEVER); msg is empty unless set for a send. */
 static inline void rl_case_set(rl_case *c, rl_case_op op, rl_source *on) {
   c->op = (uint8_t)op;
   c->node.on = on;
@@ -36,12 +44,18 @@ static inline rl_event *rl_case_event(rl_case *c) {
   return (rl_event *)c->node.on;
 }
 
+static inline rl_gate *rl_case_gate(rl_case *c) {
+  return (rl_gate *)c->node.on;
+}
+
 /* Does case `c`, whose op is told, if it is ready; with the lock of its source held. */
 static inline rl_status rl_case_try(rl_case *c, rl_case_op op, rl_wakes *ws) {
   switch (op) {
   case RL_CASE_RECV: return rl_chan_take(rl_case_chan(c), &c->msg, ws);
   case RL_CASE_SEND: return rl_chan_put(rl_case_chan(c), &c->msg, ws);
   case RL_CASE_WATCH: return rl_event_fired(rl_case_event(c)) ? RL_FIRED : RL_NOT_READY;
+  case RL_CASE_PASS: return rl_gate_pass(rl_case_gate(c), &c->msg, ws);
+  case RL_CASE_SIGNAL:
   case RL_CASE_NEVER: break;
   }
   return RL_NOT_READY;
@@ -53,6 +67,8 @@ static inline void rl_case_queue(rl_case *c, rl_case_op op, rl_waiter *w) {
   case RL_CASE_RECV: rl_queue_add(&rl_case_chan(c)->receivers, &c->node); break;
   case RL_CASE_SEND: rl_queue_add(&rl_case_chan(c)->senders, &c->node); break;
   case RL_CASE_WATCH: rl_queue_add(&rl_case_event(c)->watchers, &c->node); break;
+  case RL_CASE_PASS:
+  case RL_CASE_SIGNAL: rl_gate_queue(rl_case_gate(c), &c->node); break;
   case RL_CASE_NEVER: break;
   }
 }

@@ -71,6 +71,7 @@ static void destroy(rl_object *o) {
   report(t);
   if (t->binding) t->discard(t->binding);
   rl_msg_drop(&t->outcome);
+  rl_owner_end(&t->owner); /* of one that was not started */
   rl_waiter_close(&t->waiter);
   free(t->traceback);
   free(t->complaint);
@@ -111,6 +112,7 @@ void rl_task_end(rl_task *t, bool failed) {
   rl_program *p = t->program;
   rl_wakes ws = {NULL, NULL};
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
+  rl_owner_end(&t->owner);
   if (rl_logging()) rl_log_task(failed ? RL_LOG_FAILED : RL_LOG_FINISHED, t);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
   if (rl_interrupt_pending(t)) rl_interrupt_drop(t);

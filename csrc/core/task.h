@@ -8,6 +8,7 @@
 #define RL_TASK_H
 
 #include "core/done.h"
+#include "core/gate.h"
 
 typedef enum {
   RL_RUNNABLE,
@@ -36,6 +37,7 @@ struct rl_program {
   void (*ending)(rl_program *p,
                  bool own); /* called when the tasks have had their moment; immutable */
   rl_waiter waiter;         /* the main program's own */
+  rl_owner owner;           /* what the main program holds */
   rl_chore poking;          /* the monitor's, while tasks are unwound */
   void *binding;            /* the binding's record of the main state; immutable */
   rl_done *background;      /* immutable; fires when the program ends */
@@ -46,6 +48,7 @@ struct rl_task {
   rl_event end; /* kind RL_TASK; fires when it ends, after the outcome was set */
   rl_fiber fiber;
   rl_waiter waiter;
+  rl_owner owner;       /* what it holds, until it ends */
   rl_program *program;  /* immutable */
   rl_task *prev, *next; /* program->lock */
   uint64_t id;          /* immutable, as is all to `since` */

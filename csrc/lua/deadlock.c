@@ -24,7 +24,7 @@ static void end_wait(rl_program *p, unsigned turn) {
 }
 
 static void look(rl_program *p, rl_main_role role) {
-  rl_leak_question q = {p, role, NULL, true};
+  rl_leak_question q = {p, role, NULL, NULL, true};
   rl_verdict v;
   double start = rl_now();
   if (!rl_leak_find(&q, &rl_state_inspector, &v)) return;

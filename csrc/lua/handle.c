@@ -16,8 +16,9 @@ static const char cache_key = 0;
 static const char class_key[RL_H_TYPES];
 const char rl_handle_mark;
 
-static const char *const names[RL_H_TYPES] = {"channel", "receiver", "sender", "timer",
-                                              "done",    "cancel",   "task",   "stop"};
+static const char *const names[RL_H_TYPES] = {
+    "channel", "receiver", "sender",    "timer",     "done", "cancel",  "task",    "stop",
+    "mutex",   "rwmutex",  "semaphore", "waitgroup", "cond", "barrier", "counter", "once"};
 
 const char *rl_handle_name(rl_handle_type type) {
   return names[type];
@@ -33,6 +34,7 @@ static rl_handle_type type_of(rl_object *o, uint8_t rights) {
     if (!(rights & RL_MAY_SEND)) return RL_H_RECEIVER;
     return rights & RL_MAY_RECV ? RL_H_CHAN : RL_H_SENDER;
   case RL_AFTER: return RL_H_STOP;
+  case RL_GATE: return rl_gate_handle((rl_gate *)o);
   case RL_CLASS: break;
   }
   rl_broken(__FILE__, __LINE__, "an object without handles");

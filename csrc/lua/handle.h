@@ -6,7 +6,7 @@
 #ifndef RL_HANDLE_H
 #define RL_HANDLE_H
 
-#include "core/msg.h"
+#include "core/gate.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -23,8 +23,21 @@ typedef enum {
   RL_H_CANCEL,
   RL_H_TASK,
   RL_H_STOP,
+  RL_H_MUTEX, /* those of gates, in the order of rl_gate_type */
+  RL_H_RWMUTEX,
+  RL_H_SEMAPHORE,
+  RL_H_WAITGROUP,
+  RL_H_COND,
+  RL_H_BARRIER,
+  RL_H_COUNTER,
+  RL_H_ONCE,
   RL_H_TYPES
 } rl_handle_type;
+
+/* How an object of a gate's type is handled. */
+static inline rl_handle_type rl_gate_handle(const rl_gate *g) {
+  return (rl_handle_type)(RL_H_MUTEX + g->type);
+}
 
 typedef struct rl_handle {
   rl_edge edge;     /* edge.ref.to is NULL on an empty handle; edge.ref.type is an rl_handle_type */

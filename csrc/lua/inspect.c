@@ -100,9 +100,13 @@ static void write_case(FILE *f, const rl_case *c) {
   rl_object *o = &c->node.on->obj;
   const char *name = o->kind == RL_CHAN   ? ((rl_chan *)o)->name
                      : o->kind == RL_TASK ? ((rl_task *)o)->name
+                     : o->kind == RL_GATE ? ((rl_gate *)o)->name
                                           : ((rl_done *)o)->name;
   bool timed = o->kind == RL_CHAN && ((rl_chan *)o)->timed;
-  const char *kind = o->kind == RL_DONE ? "done" : timed ? "timer" : "channel";
+  const char *kind = o->kind == RL_DONE   ? "done"
+                     : o->kind == RL_GATE ? rl_handle_name(rl_gate_handle((rl_gate *)o))
+                     : timed              ? "timer"
+                                          : "channel";
   if (name)
     fputs(name, f);
   else

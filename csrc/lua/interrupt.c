@@ -164,6 +164,11 @@ static void fire(lua_State *L, rl_state *S) {
 
 static void hook(lua_State *L, lua_Debug *ar) {
   rl_state *S = rl_state_of_task(L);
+  if (ar->event == LUA_HOOKCOUNT &&
+      S->tender) { /* this instruction makes a guard a <close> variable */
+    S->tender = false;
+    return;
+  }
   if (ar->event != LUA_HOOKCOUNT) {
     if (S->armed == L && S->hook && S->hook != hook) S->hook(L, ar);
     return;

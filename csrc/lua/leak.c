@@ -128,7 +128,7 @@ static void find(lua_State *L, rl_state *S, box *b) {
   rl_may_wait(L, S);
   lua_gc(L, LUA_GCCOLLECT);
   lua_gc(L, LUA_GCCOLLECT);
-  rl_leak_question q = {S->program, RL_MAIN_RUNS, &S->holder, true};
+  rl_leak_question q = {S->program, RL_MAIN_RUNS, &S->holder, rl_state_owner(S), true};
   if (!rl_leak_find(&q, &rl_state_inspector, &b->v)) luaL_error(L, "not enough memory");
   rl_log_leaks(&b->v, true);
 }

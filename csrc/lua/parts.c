@@ -9,7 +9,7 @@
 #include "lua/state.h"
 
 static const char parts[] =
-    " all_settled breaker each errors first_ok group heartbeat limiter map once pool race result"
+    " all_settled breaker each errors first_ok group heartbeat limiter map pool race result"
     " retry singleflight stream testing ";
 
 bool rl_is_part(lua_State *L, int idx) {
@@ -29,11 +29,26 @@ static void push_require(lua_State *L) {
   lua_pop(L, 1);
 }
 
-int rl_part(lua_State *L) {
-  if (!rl_is_part(L, 2)) return 0;
+/* Pushes the part named at 2 if it is a function of the core's: no library has to be opened for that. */
+static bool push_function(lua_State *L) {
+  lua_CFunction f = lua_type(L, 2) == LUA_TSTRING ? rl_sync_part(lua_tostring(L, 2)) : NULL;
+  if (!f) return false;
+  lua_pushlightuserdata(L, rl_state_of(L));
+  lua_pushcclosure(L, f, 1);
+  return true;
+}
+
+static void push_module(lua_State *L) {
   push_require(L);
   lua_pushfstring(L, "rille.%s", lua_tostring(L, 2));
   lua_call(L, 1, 1);
+}
+
+int rl_part(lua_State *L) {
+  if (!push_function(L)) {
+    if (!rl_is_part(L, 2)) return 0;
+    push_module(L);
+  }
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -2);
   lua_rawset(L, 1);

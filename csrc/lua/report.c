@@ -111,7 +111,7 @@ static unsigned report(const rl_verdict *v) {
 void rl_report_leaks(rl_program *p, bool own) {
   rl_leaks_mode mode = rl_leaks_setting();
   rl_state *S = p->binding;
-  rl_leak_question q = {p, RL_MAIN_ENDS, own ? &S->holder : NULL, false};
+  rl_leak_question q = {p, RL_MAIN_ENDS, own ? &S->holder : NULL, own ? &p->owner : NULL, false};
   rl_verdict v;
   if (mode == RL_LEAKS_IGNORE || !rl_leak_find(&q, &rl_state_inspector, &v)) return;
   rl_log_leaks(&v, false);

@@ -410,7 +410,15 @@ const luaL_Reg *const rl_handle_methods[RL_H_TYPES][2] = {
     [RL_H_DONE] = {rl_done_methods},
     [RL_H_CANCEL] = {rl_cancel_methods},
     [RL_H_TASK] = {rl_task_methods},
-    [RL_H_STOP] = {rl_stop_methods}};
+    [RL_H_STOP] = {rl_stop_methods},
+    [RL_H_MUTEX] = {rl_mutex_methods},
+    [RL_H_RWMUTEX] = {rl_rwmutex_methods},
+    [RL_H_SEMAPHORE] = {rl_semaphore_methods},
+    [RL_H_WAITGROUP] = {rl_waitgroup_methods},
+    [RL_H_COND] = {rl_cond_methods},
+    [RL_H_BARRIER] = {rl_barrier_methods},
+    [RL_H_COUNTER] = {rl_counter_methods},
+    [RL_H_ONCE] = {rl_once_methods}};
 
 bool rl_state_is_module(lua_State *L, int idx) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key);

@@ -31,16 +31,17 @@ struct rl_state {
   bool requeue;              /* the yield under way only gives up the turn */
   bool over;                 /* a main program whose runtime has ended */
   bool closing;              /* a task's, in lua_close */
-  const char *unwound;       /* what was raised in a wait that was unwound last; NULL: none was */
-  bool succeeded;            /* a task's body has returned */
-  bool lazy;                 /* not all libraries are open: see library */
-  bool has_finalizers;       /* what must run when it is closed, other than those of our handles */
-  int nowait;                /* > 0: inside a function that must not wait */
-  unsigned nglobals;         /* how many globals there were when own_globals was made */
-  struct rl_member *member;  /* of a group; NULL: of none, or not any more */
-  rl_blob *paths;            /* package.path and package.cpath, each with its zero */
-  rl_blob *globals;          /* names of the starter's globals beyond the usual ones, or NULL */
-  rl_blob *own_globals;      /* the same of this state, made when it starts a task */
+  bool tender;         /* what was returned last is not closed by its scope yet: see interrupt */
+  const char *unwound; /* what was raised in a wait that was unwound last; NULL: none was */
+  bool succeeded;      /* a task's body has returned */
+  bool lazy;           /* not all libraries are open: see library */
+  bool has_finalizers; /* what must run when it is closed, other than those of our handles */
+  int nowait;          /* > 0: inside a function that must not wait */
+  unsigned nglobals;   /* how many globals there were when own_globals was made */
+  struct rl_member *member; /* of a group; NULL: of none, or not any more */
+  rl_blob *paths;           /* package.path and package.cpath, each with its zero */
+  rl_blob *globals;         /* names of the starter's globals beyond the usual ones, or NULL */
+  rl_blob *own_globals;     /* the same of this state, made when it starts a task */
   lua_Hook
       hook; /* of a main program: one that has let a wait go on; of a task: what the armed one had itself */
   rl_late *late;                /* what is held by userdata made since `closing` */
@@ -65,6 +66,11 @@ static inline rl_state *rl_state_of_task(lua_State *L) {
 /* Can a wait in L park the task (rather than block its thread)? */
 static inline bool rl_can_park(lua_State *L, rl_state *S) {
   return S->task && L == S->running && S->parkable && S->nowait == 0 && lua_isyieldable(L);
+}
+
+/* Where what this task or main program holds of gates is listed. */
+static inline rl_owner *rl_state_owner(rl_state *S) {
+  return S->task ? &S->task->owner : &S->program->owner;
 }
 
 /* The state record of L, made when missing (a main program). Raises out of memory. */
@@ -106,7 +112,9 @@ void rl_open_testing(lua_State *L, rl_state *S);
 void rl_open_cell(lua_State *L);
 void rl_open_parts(lua_State *L, rl_state *S);
 extern const luaL_Reg rl_chan_receiving[], rl_chan_sending[], rl_timer_methods[], rl_done_methods[],
-    rl_cancel_methods[], rl_task_methods[], rl_stop_methods[];
+    rl_cancel_methods[], rl_task_methods[], rl_stop_methods[], rl_mutex_methods[],
+    rl_rwmutex_methods[], rl_semaphore_methods[], rl_waitgroup_methods[], rl_cond_methods[],
+    rl_barrier_methods[], rl_counter_methods[], rl_once_methods[];
 /* Replacements for library functions that a task must not use as they are. */
 void rl_open_coroutine(lua_State *L, rl_state *S);
 void rl_open_os(lua_State *L, rl_state *S);
@@ -122,6 +130,9 @@ int rl_testing_stalled(lua_State *L, rl_state *S);
 
 int rl_done_after(lua_State *L); /* done:after */
 bool rl_state_is_module(lua_State *L, int idx);
+/* The same for a part that is a function of the core's, which are not there until they are used; NULL: it is none. */
+lua_CFunction rl_sync_part(const char *name);
+int rl_waitgroup_go(lua_State *L); /* waitgroup:go */
 /* __index of the module, which stands at 1: requires the part named at 2. */
 int rl_part(lua_State *L);
 /* Is the value at `idx` the name of a part? */

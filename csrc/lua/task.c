@@ -245,43 +245,44 @@ static void run(rl_fiber *f) {
 /* Starting */
 
 typedef struct options {
+  int at; /* the argument that they are for the caller */
   const char *name;
   size_t memory;
   bool pinned, daemon;
 } options;
 
-static bool flag(lua_State *L, const char *key) {
+static bool flag(lua_State *L, const options *o, const char *key) {
   if (lua_type(L, -1) != LUA_TBOOLEAN)
-    luaL_argerror(L, 1, lua_pushfstring(L, "option '%s' must be a boolean", key));
+    luaL_argerror(L, o->at, lua_pushfstring(L, "option '%s' must be a boolean", key));
   return lua_toboolean(L, -1);
 }
 
-static size_t memory_option(lua_State *L) {
+static size_t memory_option(lua_State *L, const options *o) {
   int whole;
   lua_Integer n = lua_tointegerx(L, -1, &whole);
   if (lua_type(L, -1) != LUA_TNUMBER || !whole || n <= 0)
-    luaL_argerror(L, 1, "option 'memory' must be a number of bytes");
+    luaL_argerror(L, o->at, "option 'memory' must be a number of bytes");
   return (size_t)n;
 }
 
 static void set_option(lua_State *L, options *o, const char *key) {
   if (strcmp(key, "name") == 0) {
-    if (lua_type(L, -1) != LUA_TSTRING) luaL_argerror(L, 1, "option 'name' must be a string");
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_argerror(L, o->at, "option 'name' must be a string");
     o->name = lua_tostring(L, -1); /* stays alive in the table */
   } else if (strcmp(key, "memory") == 0) {
-    o->memory = memory_option(L);
+    o->memory = memory_option(L, o);
   } else if (strcmp(key, "pinned") == 0) {
-    o->pinned = flag(L, key);
+    o->pinned = flag(L, o, key);
   } else if (strcmp(key, "daemon") == 0) {
-    o->daemon = flag(L, key);
+    o->daemon = flag(L, o, key);
   } else {
-    luaL_argerror(L, 1, lua_pushfstring(L, "unknown option '%s'", key));
+    luaL_argerror(L, o->at, lua_pushfstring(L, "unknown option '%s'", key));
   }
 }
 
 static void take_options(lua_State *L, int idx, options *o) {
   for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
-    if (lua_type(L, -2) != LUA_TSTRING) luaL_argerror(L, 1, "option names must be strings");
+    if (lua_type(L, -2) != LUA_TSTRING) luaL_argerror(L, o->at, "option names must be strings");
     set_option(L, o, lua_tostring(L, -2));
   }
 }
@@ -318,10 +319,35 @@ static rl_task *make_task(lua_State *L, rl_state *S, int level, int first, const
   return t;
 }
 
+/* NULL, or why not. */
+static const char *join_group(rl_task *t, rl_gate *group) {
+  if (!rl_owner_prepare(&t->owner)) return "not enough memory";
+  if (!rl_gate_promise(group, 1)) return "waitgroup counter too large";
+  rl_grant_shared(&t->owner, group, 1);
+  return NULL;
+}
+
 static void may_start(lua_State *L, rl_state *S) {
   rl_handle_alive(L, S);
   if (atomic_load_explicit(&S->program->over, memory_order_acquire))
     luaL_error(L, "cannot start a task: the program has ended");
+}
+
+/* The options, if there are any, the function and its arguments stand from `first` on. A wait group gets what the task
+   holds of it from its start to its end. */
+static int start(lua_State *L, rl_state *S, int first, rl_gate *group) {
+  options o = {.at = first};
+  may_start(L, S);
+  if (lua_istable(L, first)) take_options(L, first++, &o);
+  check_function(L, first);
+  rl_task *t = make_task(L, S, 1, first, &o);
+  const char *why = group ? join_group(t, group) : NULL;
+  if (!why && !rl_task_start(t, run)) {
+    rl_owner_end(&t->owner);
+    why = "cannot start a thread";
+  }
+  rl_release(&t->end.src.obj);
+  return why ? luaL_error(L, "%s", why) : 1;
 }
 
 /***
@@ -345,23 +371,30 @@ end, "moon")
 print(task:name(), task:await())  --> greeter  hello moon
 */
 static int rille_go(lua_State *L) {
-  rl_state *S = rl_self(L);
-  options o = {NULL, 0, false, false};
-  int first = lua_istable(L, 1) ? 2 : 1;
-  may_start(L, S);
-  if (first == 2) take_options(L, 1, &o);
-  check_function(L, first);
-  rl_task *t = make_task(L, S, 1, first, &o);
-  bool ok = rl_task_start(t, run);
-  rl_release(&t->end.src.obj);
-  return ok ? 1 : luaL_error(L, "cannot start a thread");
+  return start(L, rl_self(L), 1, NULL);
+}
+
+/***
+Starts a task that is one more thing to do, and is done when it ends, however it does.
+Go's `WaitGroup.Go`. An error of the task is its own, as that of one started with `rille.go`: it is reported unless somebody takes it.
+@function waitgroup:go
+@tparam[opt] table opts as for `rille.go`
+@tparam function|string fn as for `rille.go`
+@param ... its arguments
+@treturn task its handle
+@raise as `rille.go`, and then nothing was added
+*/
+int rl_waitgroup_go(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = (rl_gate *)rl_handle_check(L, &S, 1, RL_H_WAITGROUP);
+  return start(L, S, 2, g);
 }
 
 /* rille._member(crew, tasks, place, [opts,] fn, ...): starts a member of a group. Before it can run, its handle
    is at `tasks[place]`, so whatever happens to the caller the group has it; when it raises there is `false`. */
 static int rille_member(lua_State *L) {
   rl_state *S = rl_self(L);
-  options o = {NULL, 0, false, false};
+  options o = {.at = 1};
   lua_Integer place = luaL_checkinteger(L, 3);
   int first = lua_istable(L, 4) ? 5 : 4;
   may_start(L, S);
@@ -410,7 +443,7 @@ cancel()
 int rl_done_after(lua_State *L) {
   rl_state *S;
   rl_done *on = (rl_done *)rl_handle_check(L, &S, 1, RL_H_DONE);
-  options o = {NULL, 0, false, false};
+  options o = {.at = 0};
   check_function(L, 2);
   rl_handle *h = rl_handle_new(L, RL_H_STOP);
   lua_insert(L, 1);

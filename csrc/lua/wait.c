@@ -268,6 +268,20 @@ static rl_status publish(lua_State *L, rl_state *S, bool park) {
   return st;
 }
 
+static rl_case *last_case(rl_wait *W) {
+  return &W->cases[W->n - 1];
+}
+
+static bool for_signal(rl_wait *W) {
+  return W->n > 0 && last_case(W)->op == RL_CASE_SIGNAL;
+}
+
+/* Now that it can be woken: nothing is lost between unlocking and waiting. */
+static void unlock_for_signal(rl_state *S) {
+  rl_gate *mutex = last_case(S->wait)->msg.u.p;
+  rl_grant_end(rl_state_owner(S), &mutex->alone, false);
+}
+
 int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
   S->wait->finish = finish;
   S->wait->L = L;
@@ -276,6 +290,7 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     bool refused = !park && must_not_wait(L, S);
     rl_status st = publish(L, S, park);
     if (st != RL_PARK) return conclude(L, S, st);
+    if (for_signal(S->wait)) unlock_for_signal(S);
     S->wait->since = rl_sched_stamp();
     if (park) {
       S->parking = true;
@@ -288,6 +303,10 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     rl_sched_parked();
     if (S->task) block_task(S);
     if (S->task || block_main(L, S)) return rl_wait_resumed(L, S);
+    if (for_signal(S->wait)) { /* for a while it could not be signaled: it may have missed one */
+      S->wait->won = S->wait->n - 1;
+      return conclude(L, S, RL_OK);
+    }
   }
 }
 

@@ -1,0 +1,1034 @@
+/*
+** sync: locks, semaphores and their kin in Lua: handles of gates. A state that uses none pays nothing for
+** them: the functions that make them come into the module when they are first named.
+*/
+/***
+Locks and counters.
+Channels hand values over; what follows is for the rest: who may go on, and when. Each of these is one object for all who
+have a handle to it: it crosses to other tasks by reference and is the same userdata wherever it turns up in a state. Tasks share
+no Lua values, so what a mutex protects lies outside of them: a file, a device, a service, an order of messages.
+
+Who waits is served in the order of coming. Each wait takes an optional `done`, as all in Rille do, which cuts it short:
+the result is then `nil`, `"canceled"` or `"deadline exceeded"`, and the cause. A `done` that has fired comes first. One that
+leaves has taken nothing, and those behind it move up.
+
+    local guard <close> = mutex:guard()   -- unlocked at the end of the scope, however that is left
+
+A task that ends without unlocking a mutex, because it has failed or was interrupted, does not leave the others waiting: it is
+unlocked, and the next one that locks it is told `"abandoned"`. Two tasks that each wait for what the other has locked are
+found by `rille.leaks`, as nothing can ever wake them.
+
+In `rille.tasks` such waits have as `op` `"lock"`, `"rlock"`, `"acquire"` or `"wait"`, and as `on` the name given to the object.
+@module sync
+*/
+
+#include <string.h>
+
+#include "core/task.h"
+#include "lua/guard.h"
+#include "lua/state.h"
+#include "lua/transfer.h"
+
+/* Arguments */
+
+static rl_gate *check(lua_State *L, rl_state **S, rl_handle_type type) {
+  return (rl_gate *)rl_handle_check(L, S, 1, type);
+}
+
+static int64_t check_integer(lua_State *L, int idx) {
+  luaL_checktype(L, idx, LUA_TNUMBER);
+  return luaL_checkinteger(L, idx);
+}
+
+static int64_t check_number_of(lua_State *L, int idx, const char *what) {
+  int64_t n = check_integer(L, idx);
+  if (n < 1) luaL_argerror(L, idx, lua_pushfstring(L, "%s of at least 1 expected", what));
+  return n;
+}
+
+static const char *check_name(lua_State *L, int idx) {
+  if (!lua_isnoneornil(L, idx)) luaL_checktype(L, idx, LUA_TSTRING);
+  return lua_tostring(L, idx);
+}
+
+/* Making one. Where not just its holder can wake who waits, any handle can. */
+static int make(lua_State *L, rl_gate_type type, int64_t value, int64_t size, int name) {
+  rl_state *S = rl_self(L);
+  bool locks = type == RL_MUTEX || type == RL_RWMUTEX || type == RL_ONCE;
+  const char *text = name ? check_name(L, name) : NULL;
+  rl_handle_alive(L, S);
+  rl_handle *h = rl_handle_new(L, (rl_handle_type)(RL_H_MUTEX + type));
+  rl_gate *g = rl_gate_make(type, value, size, text);
+  if (!g) return luaL_error(L, "not enough memory");
+  rl_handle_fill(L, S, h, &g->src.obj, locks ? 0 : RL_MAY_RELEASE);
+  return 1;
+}
+
+static int push_text(lua_State *L, rl_handle_type type) {
+  rl_gate *g = check(L, NULL, type);
+  if (g->name)
+    lua_pushfstring(L, "%s \"%s\"", rl_handle_name(type), g->name);
+  else
+    lua_pushfstring(L, "%s: %p", rl_handle_name(type), (void *)g);
+  return 1;
+}
+
+/* Waiting */
+
+/* What is to be passed, and how. */
+typedef struct passage {
+  int64_t need;
+  bool held; /* afterwards by the caller */
+  int done;  /* where the optional done stands; 0: none does */
+  const char *op;
+} passage;
+
+static int pass(lua_State *L, rl_state *S, rl_gate *g, const passage *p, rl_finish finish) {
+  rl_wait *W = rl_wait_begin(S->wait, p->op);
+  if (p->done) rl_wait_guard(L, S, p->done);
+  rl_case *c = rl_wait_add(W, RL_CASE_PASS, &g->src);
+  c->msg.u.i = p->need;
+  c->msg.len = p->held;
+  return rl_wait_for(L, S, finish);
+}
+
+static bool try_pass(rl_gate *g, int64_t need, bool held) {
+  rl_msg m = {.u.i = need, .len = held};
+  return rl_gate_try(g, &m);
+}
+
+static rl_case *last_case(rl_state *S) {
+  return &S->wait->cases[S->wait->n - 1];
+}
+
+static rl_gate *passed(rl_state *S) {
+  return (rl_gate *)last_case(S)->node.on;
+}
+
+/* What a wait was told when it passed: see rl_gate_pass. */
+static int64_t told(rl_state *S) {
+  return last_case(S)->msg.u.i;
+}
+
+/* The result is on top. */
+static int with_news(lua_State *L, int64_t abandoned) {
+  if (!abandoned) return 1;
+  lua_pushliteral(L, "abandoned");
+  return 2;
+}
+
+static int push_true(lua_State *L) {
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int passed_finish(lua_State *L, rl_state *S, rl_status st) {
+  return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : push_true(L);
+}
+
+/* Held alone */
+
+static int alone_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
+  rl_grant_alone(rl_state_owner(S), passed(S));
+  push_true(L);
+  return with_news(L, told(S));
+}
+
+static int guard_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
+  rl_grant_alone(rl_state_owner(S), passed(S));
+  rl_guard_fill(lua_touserdata(L, -1), NULL);
+  return with_news(L, told(S));
+}
+
+/* A lock that the caller has already would never come. */
+static void may_lock(lua_State *L, rl_state *S, rl_gate *g) {
+  rl_owner *o = rl_state_owner(S);
+  if (rl_gate_held_by(g, o)) luaL_error(L, "lock of a mutex that the task has locked already");
+  if (g->type == RL_RWMUTEX && rl_grant_find(o, g))
+    luaL_error(L, "lock of a rwmutex that the task has locked for reading");
+}
+
+static int lock(lua_State *L, rl_handle_type type) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, type);
+  may_lock(L, S, g);
+  passage p = {g->size, true, 2, "lock"};
+  return pass(L, S, g, &p, alone_finish);
+}
+
+static int guard(lua_State *L, rl_handle_type type) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, type);
+  may_lock(L, S, g);
+  lua_settop(L, 2);
+  rl_guard_push(L, S, g);
+  passage p = {g->size, true, 2, "lock"};
+  return pass(L, S, g, &p, guard_finish);
+}
+
+static int try_lock(lua_State *L, rl_handle_type type) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, type);
+  rl_msg m = {.u.i = g->size, .len = true};
+  bool ok = rl_gate_try(g, &m);
+  if (ok) rl_grant_alone(rl_state_owner(S), g);
+  lua_pushboolean(L, ok);
+  return ok ? with_news(L, m.u.i) : 1;
+}
+
+static int unlock(lua_State *L, rl_handle_type type) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, type);
+  rl_owner *o = rl_state_owner(S);
+  const char *what = rl_handle_name(type);
+  if (!rl_gate_held_by(g, o))
+    return luaL_error(L,
+                      rl_gate_value(g) == g->size ? "unlock of unlocked %s"
+                                                  : "unlock of a %s that another task has locked",
+                      what);
+  rl_grant_end(o, &g->alone, false);
+  return 0;
+}
+
+/***
+Makes a mutex.
+@function rille.mutex
+@tparam[opt] string name for reports
+@treturn mutex
+@raise on a name that is no string
+@usage
+local mutex = rille.mutex()
+local function report(text)
+  local guard <close> = mutex:guard()
+  io.write(text, "\n")
+end
+local a, b = rille.go(report, "one line"), rille.go(report, "and another, not in between")
+a:await() b:await()
+*/
+static int rille_mutex(lua_State *L) {
+  return make(L, RL_MUTEX, 1, 1, 1);
+}
+
+/***
+Locks the mutex, and waits until it can.
+Go's `Lock`, with a `done`. What a task has locked when it ends is unlocked.
+@function mutex:lock
+@tparam[opt] done done what cuts the wait short
+@treturn boolean,string `true`; and `"abandoned"` when the one who had locked it last ended without unlocking it
+@treturn nil,string,any when `done` fired first: `nil`, `"canceled"` or `"deadline exceeded"`, and the cause
+@raise when the task has locked it already: the wait would never end
+*/
+static int mutex_lock(lua_State *L) {
+  return lock(L, RL_H_MUTEX);
+}
+
+/***
+Locks the mutex if that is possible at once.
+@function mutex:try_lock
+@treturn boolean,string `true`, and `"abandoned"` as `mutex:lock`; or `false`
+*/
+static int mutex_try_lock(lua_State *L) {
+  return try_lock(L, RL_H_MUTEX);
+}
+
+/***
+Unlocks the mutex: the one who has waited longest has locked it then.
+@function mutex:unlock
+@raise `unlock of unlocked mutex`; when another task has locked it
+*/
+static int mutex_unlock(lua_State *L) {
+  return unlock(L, RL_H_MUTEX);
+}
+
+/***
+Locks the mutex for a scope.
+The guard unlocks it when the scope ends, or sooner when it is called: `guard()`. It ends its own lock and no other: where the mutex was
+unlocked before, and even locked again, it does nothing. An interruption never comes between
+the lock and the `<close>` variable. A guard that is collected unlocks too, and leaves the mutex abandoned.
+@function mutex:guard
+@tparam[opt] done done what cuts the wait short
+@treturn guard,string for a `<close>` variable; and `"abandoned"` as `mutex:lock`
+@treturn nil,string,any when `done` fired first, as `mutex:lock`. A `<close>` variable may be `nil`
+@raise as `mutex:lock`
+@usage
+local mutex = rille.mutex()
+do
+  local guard <close>, err = mutex:guard(0.5)
+  if not guard then error(err) end
+end
+assert(mutex:try_lock())
+*/
+static int mutex_guard(lua_State *L) {
+  return guard(L, RL_H_MUTEX);
+}
+
+static int mutex_tostring(lua_State *L) {
+  return push_text(L, RL_H_MUTEX);
+}
+
+/* Readers */
+
+/* A task that reads reads on, also where a writer waits: it would wait for itself. */
+static int read_again(lua_State *L, rl_state *S, rl_grant *h, rl_guard *u) {
+  rl_wait *W = rl_wait_begin(S->wait, "rlock");
+  rl_wait_guard(L, S, 2);
+  rl_status st = W->guarded ? rl_wait_try(S) : RL_NOT_READY;
+  if (st != RL_NOT_READY) return rl_push_cut_short(L, S, st);
+  h->depth++;
+  if (!u) return push_true(L);
+  rl_guard_fill(u, h);
+  return 1;
+}
+
+static int reader_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
+  rl_grant_shared(rl_state_owner(S), passed(S), 1);
+  push_true(L);
+  return with_news(L, told(S));
+}
+
+static int reader_guard_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
+  rl_guard_fill(lua_touserdata(L, -1), rl_grant_shared(rl_state_owner(S), passed(S), 1));
+  return with_news(L, told(S));
+}
+
+static void prepare(lua_State *L, rl_state *S) {
+  if (!rl_owner_prepare(rl_state_owner(S))) luaL_error(L, "not enough memory");
+}
+
+static rl_gate *check_reader(lua_State *L, rl_state **S) {
+  rl_gate *g = check(L, S, RL_H_RWMUTEX);
+  if (rl_gate_held_by(g, rl_state_owner(*S)))
+    luaL_error(L, "rlock of a rwmutex that the task has locked already");
+  prepare(L, *S);
+  return g;
+}
+
+static const passage READING = {1, true, 2, "rlock"};
+
+/***
+Makes a lock for many readers or one writer.
+A writer that waits keeps back readers that come later, as in Go.
+@function rille.rwmutex
+@tparam[opt] string name for reports
+@treturn rwmutex
+@raise on a name that is no string
+@usage
+local rw = rille.rwmutex()
+local reader = rille.go(function()
+  local guard <close> = rw:rguard()
+  return "read"
+end)
+do
+  local guard <close> = rw:guard()
+end
+assert(reader:await() == "read")
+*/
+static int rille_rwmutex(lua_State *L) {
+  return make(L, RL_RWMUTEX, RL_READERS, RL_READERS, 1);
+}
+
+/***
+Locks for writing: as `mutex:lock`.
+@function rwmutex:lock
+@tparam[opt] done done what cuts the wait short
+@treturn boolean,string as `mutex:lock`
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise when the task has locked it already, for writing or for reading
+*/
+static int rwmutex_lock(lua_State *L) {
+  return lock(L, RL_H_RWMUTEX);
+}
+
+/***
+Locks for writing if that is possible at once.
+@function rwmutex:try_lock
+@treturn boolean,string as `mutex:try_lock`
+*/
+static int rwmutex_try_lock(lua_State *L) {
+  return try_lock(L, RL_H_RWMUTEX);
+}
+
+/***
+Ends writing: those who have waited longest go on.
+@function rwmutex:unlock
+@raise `unlock of unlocked rwmutex`; when another task has locked it
+*/
+static int rwmutex_unlock(lua_State *L) {
+  return unlock(L, RL_H_RWMUTEX);
+}
+
+/***
+Locks for writing for a scope: as `mutex:guard`.
+@function rwmutex:guard
+@tparam[opt] done done what cuts the wait short
+@treturn guard,string as `mutex:guard`
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise as `rwmutex:lock`
+*/
+static int rwmutex_guard(lua_State *L) {
+  return guard(L, RL_H_RWMUTEX);
+}
+
+/***
+Locks for reading.
+A task may do so several times, and unlocks as often; it gets each lock after the first at once.
+@function rwmutex:rlock
+@tparam[opt] done done what cuts the wait short
+@treturn boolean,string `true`; and `"abandoned"` to the first who locks it after a writer has ended without unlocking it
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise when the task has locked it for writing
+*/
+static int rwmutex_rlock(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = check_reader(L, &S);
+  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
+  if (h) return read_again(L, S, h, NULL);
+  return pass(L, S, g, &READING, reader_finish);
+}
+
+/***
+Locks for reading if that is possible at once.
+@function rwmutex:try_rlock
+@treturn boolean `true`, or `false`: somebody writes, or waits to write
+*/
+static int rwmutex_try_rlock(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, RL_H_RWMUTEX);
+  rl_msg m = {.u.i = 1, .len = true};
+  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
+  prepare(L, S);
+  if (h) {
+    h->depth++;
+    return push_true(L);
+  }
+  bool ok = rl_gate_try(g, &m);
+  if (ok) rl_grant_shared(rl_state_owner(S), g, 1);
+  lua_pushboolean(L, ok);
+  return ok ? with_news(L, m.u.i) : 1;
+}
+
+/***
+Ends reading.
+@function rwmutex:runlock
+@raise when the task has not locked it for reading
+*/
+static int rwmutex_runlock(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, RL_H_RWMUTEX);
+  if (!rl_guard_unlock_shared(rl_state_owner(S), g))
+    return luaL_error(L, "runlock of a rwmutex that the task has not locked for reading");
+  return 0;
+}
+
+/***
+Locks for reading for a scope.
+@function rwmutex:rguard
+@tparam[opt] done done what cuts the wait short
+@treturn guard,string as `mutex:guard`; it ends one lock for reading, if the task has one
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise as `rwmutex:rlock`
+*/
+static int rwmutex_rguard(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = check_reader(L, &S);
+  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
+  lua_settop(L, 2);
+  rl_guard *u = rl_guard_push(L, S, g);
+  if (h) return read_again(L, S, h, u);
+  return pass(L, S, g, &READING, reader_guard_finish);
+}
+
+static int rwmutex_tostring(lua_State *L) {
+  return push_text(L, RL_H_RWMUTEX);
+}
+
+/* Semaphores */
+
+/***
+Makes a semaphore: so many permits.
+From golang.org/x/sync/semaphore. Who asks for many waits in line as well: it is not overtaken by those that come later and
+ask for few. A permit belongs to nobody: another task may release it.
+@function rille.semaphore
+@tparam integer n how many permits there are, at least 1
+@tparam[opt] string name for reports
+@treturn semaphore
+@raise on what is no integer of at least 1
+@usage
+local slots, most, now = rille.semaphore(3), rille.counter(), rille.counter()
+local group = rille.waitgroup()
+for _ = 1, 10 do
+  group:go(function()
+    local slot <close> = slots:guard()
+    if now:add(1) > 3 then most:set(now:get()) end
+    now:add(-1)
+  end)
+end
+group:wait()
+print(most:get())  --> 0
+*/
+static int rille_semaphore(lua_State *L) {
+  int64_t n = check_number_of(L, 1, "a number of permits");
+  return make(L, RL_SEMAPHORE, n, n, 2);
+}
+
+/* The number of permits at 2, by default 1. */
+static int64_t check_permits(lua_State *L, rl_gate *g) {
+  if (lua_isnoneornil(L, 2)) return 1;
+  int64_t n = check_number_of(L, 2, "a number of permits");
+  luaL_argcheck(L, n <= g->size, 2, "more permits than the semaphore has");
+  return n;
+}
+
+/***
+Takes permits, and waits until there are so many.
+@function semaphore:acquire
+@tparam[opt=1] integer n how many
+@tparam[opt] done done what cuts the wait short
+@treturn boolean `true`
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause; nothing was taken
+@raise on what is no integer of at least 1, or more than the semaphore has: that could never be
+*/
+static int semaphore_acquire(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
+  passage p = {check_permits(L, g), false, 3, "acquire"};
+  return pass(L, S, g, &p, passed_finish);
+}
+
+/***
+Takes permits if they are there.
+@function semaphore:try_acquire
+@tparam[opt=1] integer n how many
+@treturn boolean `false` when there are fewer, or others wait
+@raise as `semaphore:acquire`
+*/
+static int semaphore_try_acquire(lua_State *L) {
+  rl_gate *g = check(L, NULL, RL_H_SEMAPHORE);
+  lua_pushboolean(L, try_pass(g, check_permits(L, g), false));
+  return 1;
+}
+
+/***
+Gives permits back.
+@function semaphore:release
+@tparam[opt=1] integer n how many
+@raise `semaphore: released more than held`; permits that a guard holds are the guard's to give back
+*/
+static int semaphore_release(lua_State *L) {
+  rl_gate *g = check(L, NULL, RL_H_SEMAPHORE);
+  if (!rl_gate_add(g, check_permits(L, g)))
+    return luaL_error(L, "semaphore: released more than held");
+  return 0;
+}
+
+static int permits_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
+  int64_t n = lua_tointeger(L, -2);
+  rl_guard_fill(lua_touserdata(L, -1), rl_grant_shared(rl_state_owner(S), passed(S), n));
+  return 1;
+}
+
+/***
+Takes permits for a scope.
+They are given back when the scope ends, when the guard is called or collected, and when the task ends.
+@function semaphore:guard
+@tparam[opt=1] integer n how many
+@tparam[opt] done done what cuts the wait short
+@treturn guard for a `<close>` variable
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise as `semaphore:acquire`
+*/
+static int semaphore_guard(lua_State *L) {
+  rl_state *S;
+  rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
+  passage p = {check_permits(L, g), true, 3, "acquire"};
+  prepare(L, S);
+  lua_settop(L, 3);
+  lua_pushinteger(L, p.need);
+  rl_guard_push(L, S, g);
+  return pass(L, S, g, &p, permits_finish);
+}
+
+static int semaphore_tostring(lua_State *L) {
+  return push_text(L, RL_H_SEMAPHORE);
+}
+
+/* Wait groups */
+
+/***
+Makes a wait group, which is waited for until all that was added is done.
+@function rille.waitgroup
+@tparam[opt] string name for reports
+@treturn waitgroup
+@raise on a name that is no string
+@usage
+local group, sum = rille.waitgroup(), rille.counter()
+for i = 1, 10 do
+  group:go(function() sum:add(i) end)
+end
+group:wait()
+print(sum:get())  --> 55
+*/
+static int rille_waitgroup(lua_State *L) {
+  return make(L, RL_WAITGROUP, 0, INT64_MAX, 1);
+}
+
+static int add_to(lua_State *L, rl_gate *g, int64_t n) {
+  if (rl_gate_add(g, n)) return 0;
+  return luaL_error(L, n < 0 ? "negative waitgroup counter" : "waitgroup counter too large");
+}
+
+/***
+Adds to what is left to do.
+@function waitgroup:add
+@tparam[opt=1] integer n may be negative
+@raise `negative waitgroup counter`: more would be done than was added. What tasks of `waitgroup:go` are to do
+is theirs
+*/
+static int waitgroup_add(lua_State *L) {
+  rl_gate *g = check(L, NULL, RL_H_WAITGROUP);
+  return add_to(L, g, lua_isnoneornil(L, 2) ? 1 : check_integer(L, 2));
+}
+
+/***
+One thing is done.
+@function waitgroup:done
+@raise `negative waitgroup counter`, as `waitgroup:add`
+*/
+static int waitgroup_done(lua_State *L) {
+  return add_to(L, check(L, NULL, RL_H_WAITGROUP), -1);
+}
+
+/***
+Waits until nothing is left to do.
+@function waitgroup:wait
+@tparam[opt] done done what cuts the wait short
+@treturn boolean `true`
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+*/
+static int waitgroup_wait(lua_State *L) {
+  static const passage p = {0, false, 2, "wait"};
+  rl_state *S;
+  rl_gate *g = check(L, &S, RL_H_WAITGROUP);
+  return pass(L, S, g, &p, passed_finish);
+}
+
+static int waitgroup_tostring(lua_State *L) {
+  return push_text(L, RL_H_WAITGROUP);
+}
+
+/* Conditions. A wait has three parts: to wait for a signal, protected; to lock again, protected, until that has succeeded;
+   and to give or raise what came of the first. Slots 1 to 3 are the arguments, then come its results. */
+
+static int signal_finish(lua_State *L, rl_state *S, rl_status st) {
+  return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : push_true(L);
+}
+
+/* (cond, mutex, done) */
+static int await_signal(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_wait *W = rl_wait_begin(S->wait, "wait");
+  rl_wait_guard(L, S, 3);
+  rl_case *c = rl_wait_add(W, RL_CASE_SIGNAL, (rl_source *)rl_handle_check(L, NULL, 1, RL_H_COND));
+  c->msg.u.p = rl_handle_check(L, NULL, 2, RL_H_MUTEX);
+  return rl_wait_for(L, S, signal_finish);
+}
+
+static int relock(lua_State *L) {
+  static const passage p = {1, true, 0, "lock"};
+  rl_state *S = rl_self(L);
+  rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 1, RL_H_MUTEX);
+  return pass(L, S, g, &p, alone_finish);
+}
+
+static void push_function(lua_State *L, rl_state *S, lua_CFunction f) {
+  lua_pushlightuserdata(L, S);
+  lua_pushcclosure(L, f, 1);
+}
+
+enum {
+  FAILED = 3,
+  RESULTS = 4
+}; /* the done gives its place to whether the wait was ended by an error */
+
+static int conclude_wait(lua_State *L) {
+  if (lua_toboolean(L, FAILED)) return lua_error(L);
+  return lua_gettop(L) - FAILED;
+}
+
+/* An interruption meanwhile is the error of the wait; but what unwinds the task does so at once. */
+static int relocked(lua_State *L, int status, lua_KContext ctx) {
+  rl_state *S = (rl_state *)ctx;
+  for (;;) {
+    if (status == LUA_OK || status == LUA_YIELD) return conclude_wait(L);
+    if (!S->task || S->unwound) return lua_error(L);
+    lua_replace(L, RESULTS);
+    lua_settop(L, RESULTS);
+    lua_pushboolean(L, 1);
+    lua_replace(L, FAILED);
+    push_function(L, S, relock);
+    lua_pushvalue(L, 2);
+    status = lua_pcallk(L, 1, 0, 0, ctx, relocked);
+  }
+}
+
+static int signaled(lua_State *L, int status, lua_KContext ctx) {
+  rl_state *S = (rl_state *)ctx;
+  rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 2, RL_H_MUTEX);
+  lua_pushboolean(L, status != LUA_OK && status != LUA_YIELD);
+  lua_replace(L, FAILED);
+  if (rl_gate_held_by(g, rl_state_owner(S))) return conclude_wait(L); /* it never came to wait */
+  push_function(L, S, relock);
+  lua_pushvalue(L, 2);
+  return relocked(L, lua_pcallk(L, 1, 0, 0, ctx, relocked), ctx);
+}
+
+/***
+Makes a condition: tasks wait for a signal that what a mutex protects has changed.
+@function rille.cond
+@tparam[opt] string name for reports
+@treturn cond
+@raise on a name that is no string
+@usage
+local mutex, changed, count = rille.mutex(), rille.cond(), rille.counter()
+local waiter = rille.go(function()
+  local guard <close> = mutex:guard()
+  while count:get() == 0 do changed:wait(mutex) end
+  return count:get()
+end)
+do
+  local guard <close> = mutex:guard()
+  count:add(1)
+  changed:broadcast()
+end
+print(waiter:await())  --> 1
+*/
+static int rille_cond(lua_State *L) {
+  return make(L, RL_COND, 0, 0, 1);
+}
+
+/***
+Unlocks the mutex and waits for a signal, in one step, then locks the mutex again.
+It is locked again also when `done` fires or an error is raised here, such as that of `task:interrupt`; a guard of the
+mutex goes on to hold it. As others may have run since the signal, what is waited for is looked at in a loop.
+@function cond:wait
+@tparam mutex mutex which the task has locked
+@tparam[opt] done done what cuts the wait for the signal short, but not that for the mutex
+@treturn boolean `true`
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise when the task has not locked the mutex
+*/
+static int cond_wait(lua_State *L) {
+  rl_state *S;
+  check(L, &S, RL_H_COND);
+  rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 2, RL_H_MUTEX);
+  luaL_argcheck(L, rl_gate_held_by(g, rl_state_owner(S)), 2, "the task has not locked this mutex");
+  rl_wait_begin(S->wait, "wait");
+  rl_wait_guard(L, S, 3); /* raises now if it has to */
+  lua_settop(L, 3);
+  push_function(L, S, await_signal);
+  for (int i = 1; i <= 3; i++) lua_pushvalue(L, i);
+  lua_KContext ctx = (lua_KContext)S;
+  return signaled(L, lua_pcallk(L, 3, LUA_MULTRET, 0, ctx, signaled), ctx);
+}
+
+static int wake(lua_State *L, unsigned most) {
+  rl_gate_signal(check(L, NULL, RL_H_COND), most);
+  return 0;
+}
+
+/***
+Wakes the one who has waited longest, if any.
+@function cond:signal
+*/
+static int cond_signal(lua_State *L) {
+  return wake(L, 1);
+}
+
+/***
+Wakes all who wait.
+@function cond:broadcast
+*/
+static int cond_broadcast(lua_State *L) {
+  return wake(L, ~0u);
+}
+
+static int cond_tostring(lua_State *L) {
+  return push_text(L, RL_H_COND);
+}
+
+/* Barriers */
+
+static int barrier_finish(lua_State *L, rl_state *S, rl_status st) {
+  bool received =
+      S->wait->guarded && st == RL_OK && S->wait->won == 0; /* a value, not to be lost */
+  if (told(S) == 0 || received) return rl_push_cut_short(L, S, st);
+  lua_pushinteger(L, told(S));
+  return 1;
+}
+
+/***
+Makes a barrier: tasks wait for one another until so many have come. It can be used again and again.
+@function rille.barrier
+@tparam integer n how many it takes, at least 1
+@tparam[opt] string name for reports
+@treturn barrier
+@raise on what is no integer of at least 1
+@usage
+local barrier = rille.barrier(3)
+for i = 1, 2 do
+  rille.go(function() barrier:wait() end)
+end
+barrier:wait()
+*/
+static int rille_barrier(lua_State *L) {
+  int64_t n = check_number_of(L, 1, "a number of tasks");
+  return make(L, RL_BARRIER, 0, n, 2);
+}
+
+/***
+Waits until all have come.
+One whose `done` fires first, or that is interrupted, has not come: another one has to.
+@function barrier:wait
+@tparam[opt] done done what cuts the wait short
+@treturn integer how many were still to come, with the caller: n for the first, 1 for the last
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+*/
+static int barrier_wait(lua_State *L) {
+  static const passage p = {0, false, 2, "wait"};
+  rl_state *S;
+  rl_gate *g = check(L, &S, RL_H_BARRIER);
+  return pass(L, S, g, &p, barrier_finish);
+}
+
+static int barrier_tostring(lua_State *L) {
+  return push_text(L, RL_H_BARRIER);
+}
+
+/* Counters */
+
+/***
+Makes a counter: an integer that tasks share.
+Each operation is atomic; what is added wraps around, as Lua's integers do.
+@function rille.counter
+@tparam[opt=0] integer n what it begins with
+@treturn counter
+@raise on what is no integer
+@usage
+local ids = rille.counter()
+print(ids:add(1), ids:add(1))  --> 1  2
+*/
+static int rille_counter(lua_State *L) {
+  return make(L, RL_COUNTER, lua_isnoneornil(L, 1) ? 0 : check_integer(L, 1), 0, 0);
+}
+
+static int push_integer(lua_State *L, int64_t n) {
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/***
+Adds to it.
+@function counter:add
+@tparam integer d may be negative
+@treturn integer the value after that
+@raise on what is no integer
+*/
+static int counter_add(lua_State *L) {
+  rl_gate *g = check(L, NULL, RL_H_COUNTER);
+  return push_integer(L, rl_gate_count(g, check_integer(L, 2)));
+}
+
+/***
+The value.
+@function counter:get
+@treturn integer
+*/
+static int counter_get(lua_State *L) {
+  return push_integer(L, rl_gate_value(check(L, NULL, RL_H_COUNTER)));
+}
+
+/***
+Sets it.
+@function counter:set
+@tparam integer v
+@treturn integer the value before that
+@raise on what is no integer
+*/
+static int counter_set(lua_State *L) {
+  rl_gate *g = check(L, NULL, RL_H_COUNTER);
+  return push_integer(L, rl_gate_set(g, check_integer(L, 2)));
+}
+
+static int counter_tostring(lua_State *L) {
+  rl_gate *g = check(L, NULL, RL_H_COUNTER);
+  lua_pushfstring(L, "counter (%I): %p", (LUAI_UACINT)rl_gate_value(g), (void *)g);
+  return 1;
+}
+
+/* Once. The one who has passed first runs the function; who passes later finds the outcome. */
+
+/***
+Makes a once, which runs a function a single time, whoever asks for it.
+Go's `sync.Once` and `OnceValue`.
+@function rille.once
+@tparam[opt] string name for reports
+@treturn once
+@raise on a name that is no string
+@usage
+local once = rille.once()
+local function connect() return "connection", 1 end
+local task = rille.go(function() return once:run(connect) end)
+print(once:run(connect))  --> connection  1
+print(task:await())       --> connection  1
+*/
+static int rille_once(lua_State *L) {
+  return make(L, RL_ONCE, 1, 1, 1);
+}
+
+static rl_once *check_once(lua_State *L, rl_state **S) {
+  return (rl_once *)check(L, S, RL_H_ONCE);
+}
+
+static int push_outcome(lua_State *L, rl_state *S, rl_once *o) {
+  int n = rl_decode(L, S, &o->outcome);
+  if (!o->failed) return n;
+  if (n == 0) lua_pushliteral(L, "not enough memory"); /* there was none for the error */
+  return lua_error(L);
+}
+
+static int encode_outcome(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  rl_state *S = rl_state_of(L);
+  rl_once *o = lua_touserdata(L, 1);
+  rl_encode_results(L, S, 2, lua_gettop(L) - 1, &o->outcome);
+  return lua_gettop(L) - 1;
+}
+
+/* (once, fn): returns what fn does, when that can cross. */
+static int run_once(lua_State *L) {
+  lua_callk(L, 0, LUA_MULTRET, 0, encode_outcome);
+  return encode_outcome(L, LUA_OK, 0);
+}
+
+/* (once, error) */
+static int encode_failure(lua_State *L) {
+  rl_once *o = lua_touserdata(L, 1);
+  rl_encode(L, rl_state_of(L), 2, "error", &o->outcome);
+  return 0;
+}
+
+/* The error is on top; for one that cannot cross goes the error that says so. */
+static void keep_failure(lua_State *L, rl_once *o) {
+  int err = lua_gettop(L);
+  for (int failed = 1, tries = 0; failed && tries < 2; tries++) {
+    lua_pushcfunction(L, encode_failure);
+    lua_pushlightuserdata(L, o);
+    lua_pushvalue(L, -3);
+    failed = lua_pcall(L, 2, 0, 0);
+  }
+  lua_settop(L, err);
+}
+
+/* Nothing in here raises before all is decided. */
+static int ran(lua_State *L, int status, lua_KContext ctx) {
+  rl_state *S = (rl_state *)ctx;
+  rl_once *o = (rl_once *)rl_handle_as(L, 1, RL_H_ONCE)->edge.ref.to;
+  o->failed = status != LUA_OK && status != LUA_YIELD;
+  if (o->failed) keep_failure(L, o);
+  atomic_store_explicit(&o->decided, true, memory_order_release);
+  rl_grant_end(rl_state_owner(S), &o->gate.alone, false);
+  return o->failed ? lua_error(L) : lua_gettop(L) - 3;
+}
+
+static int once_finish(lua_State *L, rl_state *S, rl_status st) {
+  if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
+  rl_once *o = (rl_once *)passed(S);
+  rl_grant_alone(rl_state_owner(S), &o->gate);
+  if (rl_once_decided(o)) {
+    rl_grant_end(rl_state_owner(S), &o->gate.alone, false);
+    return push_outcome(L, S, o);
+  }
+  lua_pushcfunction(L, run_once);
+  lua_pushlightuserdata(L, o);
+  lua_pushvalue(L, 2);
+  return ran(L, lua_pcallk(L, 2, LUA_MULTRET, 0, (lua_KContext)S, ran), (lua_KContext)S);
+}
+
+/***
+Runs the function if none was run before, else waits until that one has ended; all get what came of it.
+@function once:run
+@tparam function fn called without arguments
+@tparam[opt] done done what cuts the wait for another's run short
+@return the results of the one function that was run. They have to be able to cross
+@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@raise what that function has raised, also an interruption of the task that ran it, for each caller; `cannot send ...` when its results
+cannot cross; when the function runs the same `once`
+*/
+static int once_run(lua_State *L) {
+  static const passage p = {1, true, 3, "wait"};
+  rl_state *S;
+  rl_once *o = check_once(L, &S);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (lua_isnoneornil(L, 3) && rl_once_decided(o)) return push_outcome(L, S, o);
+  if (rl_gate_held_by(&o->gate, rl_state_owner(S)))
+    return luaL_error(L, "run of a once within its own function");
+  lua_settop(L, 3);
+  return pass(L, S, &o->gate, &p, once_finish);
+}
+
+static int once_tostring(lua_State *L) {
+  return push_text(L, RL_H_ONCE);
+}
+
+const luaL_Reg rl_once_methods[] = {{"run", once_run}, {"__tostring", once_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_mutex_methods[] = {{"lock", mutex_lock},           {"try_lock", mutex_try_lock},
+                                     {"unlock", mutex_unlock},       {"guard", mutex_guard},
+                                     {"__tostring", mutex_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_rwmutex_methods[] = {
+    {"lock", rwmutex_lock},           {"try_lock", rwmutex_try_lock},
+    {"unlock", rwmutex_unlock},       {"guard", rwmutex_guard},
+    {"rlock", rwmutex_rlock},         {"try_rlock", rwmutex_try_rlock},
+    {"runlock", rwmutex_runlock},     {"rguard", rwmutex_rguard},
+    {"__tostring", rwmutex_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_semaphore_methods[] = {
+    {"acquire", semaphore_acquire},     {"try_acquire", semaphore_try_acquire},
+    {"release", semaphore_release},     {"guard", semaphore_guard},
+    {"__tostring", semaphore_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_waitgroup_methods[] = {
+    {"add", waitgroup_add},  {"done", waitgroup_done},           {"wait", waitgroup_wait},
+    {"go", rl_waitgroup_go}, {"__tostring", waitgroup_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_cond_methods[] = {{"wait", cond_wait},
+                                    {"signal", cond_signal},
+                                    {"broadcast", cond_broadcast},
+                                    {"__tostring", cond_tostring},
+                                    {NULL, NULL}};
+
+const luaL_Reg rl_barrier_methods[] = {
+    {"wait", barrier_wait}, {"__tostring", barrier_tostring}, {NULL, NULL}};
+
+const luaL_Reg rl_counter_methods[] = {{"add", counter_add},
+                                       {"get", counter_get},
+                                       {"set", counter_set},
+                                       {"__tostring", counter_tostring},
+                                       {NULL, NULL}};
+
+lua_CFunction rl_sync_part(const char *name) {
+  static const luaL_Reg makers[] = {
+      {"mutex", rille_mutex},         {"rwmutex", rille_rwmutex}, {"semaphore", rille_semaphore},
+      {"waitgroup", rille_waitgroup}, {"cond", rille_cond},       {"barrier", rille_barrier},
+      {"counter", rille_counter},     {"once", rille_once},       {NULL, NULL}};
+  for (const luaL_Reg *l = makers; l->name; l++)
+    if (strcmp(l->name, name) == 0) return l->func;
+  return NULL;
+}

@@ -1,0 +1,2 @@
+-- `rille.once`, for those who require it by its own name: see the reference page `sync`.
+return require("rille").once

@@ -1,0 +1,2 @@
+-- `rille.waitgroup`, for those who require it by its own name: see the reference page `sync`.
+return require("rille").waitgroup
