@@ -162,13 +162,16 @@ static void fire(lua_State *L, rl_state *S) {
   }
 }
 
+/* The instruction to come may make a guard that was just returned a <close> variable: the next one is as good. */
+static bool is_tender(rl_state *S) {
+  bool was = S->tender;
+  S->tender = false;
+  return was;
+}
+
 static void hook(lua_State *L, lua_Debug *ar) {
   rl_state *S = rl_state_of_task(L);
-  if (ar->event == LUA_HOOKCOUNT &&
-      S->tender) { /* this instruction makes a guard a <close> variable */
-    S->tender = false;
-    return;
-  }
+  if (ar->event == LUA_HOOKCOUNT && is_tender(S)) return;
   if (ar->event != LUA_HOOKCOUNT) {
     if (S->armed == L && S->hook && S->hook != hook) S->hook(L, ar);
     return;
