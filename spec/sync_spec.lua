@@ -384,3 +384,404 @@ describe("a guard", function()
     end
   end)
 end)
+
+describe("a rwmutex", function()
+  it("lets readers in together, and a writer alone", function()
+    local rw, over, group, value = rille.rwmutex(), rille.counter(), rille.waitgroup(), rille.counter()
+    for i = 1, 6 do
+      group:go(function()
+        for _ = 1, 100 do
+          if i <= 2 then
+            local guard <close> = rw:guard()
+            value:set(i)
+            require "rille".yield()
+            if value:get() ~= i then over:add(1) end
+          else
+            local guard <close> = rw:rguard()
+            local seen = value:get()
+            require "rille".yield()
+            if value:get() ~= seen then over:add(1) end
+          end
+        end
+      end)
+    end
+    assert.is_true(group:wait(BOUND))
+    assert.equal(0, over:get())
+    local reader, release = keeper(rw.rlock, rw)
+    assert.is_true(rw:try_rlock())
+    assert.is_false(rille.go(function() return rw:try_lock() end):await(BOUND))
+    rw:runlock()
+    release()
+    reader:join(BOUND)
+  end)
+
+  it("lets a waiting writer keep back later readers", function()
+    local rw, order = rille.rwmutex(), rille.chan(2)
+    rw:rlock()
+    local writer = waiting(function() rw:lock() order:send "writer" rw:unlock() end)
+    local reader = waiting(function() rw:rlock() order:send "reader" rw:runlock() end)
+    assert.is_false(rille.go(function() return rw:try_rlock() end):await(BOUND))
+    rw:runlock()
+    assert.equal("writer", (order:recv(BOUND)))
+    assert.equal("reader", (order:recv(BOUND)))
+    writer:await(BOUND)
+    reader:await(BOUND)
+  end)
+
+  it("lets later readers in when the writer gives up", function()
+    local rw, done, cancel = rille.rwmutex(), rille.done()
+    rw:rlock()
+    local writer = waiting(function() return rw:lock(done) end)
+    local reader = waiting(function() return rw:rlock() end)
+    cancel()
+    assert.is_true(reader:await(BOUND))
+    writer:join(BOUND)
+    rw:runlock()
+    assert.is_true(rw:try_lock())
+    rw:unlock()
+  end)
+
+  it("lets a reader read again, also where a writer waits", function()
+    local rw = rille.rwmutex()
+    assert.is_true(rw:rlock())
+    local writer = waiting(function() rw:lock() rw:unlock() end)
+    assert.is_true(rw:rlock(0))
+    assert.is_true(rw:try_rlock())
+    rw:runlock()
+    rw:runlock()
+    assert.matches("^lock rwmutex", (select(2, writer:status())))
+    rw:runlock()
+    writer:await(BOUND)
+  end)
+
+  it("refuses what would never end, and what is not locked", function()
+    local rw = rille.rwmutex()
+    raises("unlock of unlocked rwmutex", rw.unlock, rw)
+    raises("not locked for reading", rw.runlock, rw)
+    rw:rlock()
+    raises("locked for reading", rw.lock, rw)
+    raises("another task has locked", rw.unlock, rw)
+    rw:runlock()
+    rw:lock()
+    raises("locked already", rw.lock, rw)
+    raises("locked already", rw.rlock, rw)
+    raises("not locked for reading", rw.runlock, rw)
+    rw:unlock()
+  end)
+
+  it("is unlocked when its holders end, and a lost writer is told of", function()
+    local rw = rille.rwmutex()
+    rille.go(function() rw:rlock() rw:rlock() end):await(BOUND)
+    assert.same({ true }, { rw:try_lock() })
+    rw:unlock()
+    rille.go(function() rw:lock() end):await(BOUND)
+    assert.same({ true, "abandoned" }, { rw:rlock() })
+    rw:runlock()
+    assert.same({ true }, { rw:rlock() })
+    rw:runlock()
+  end)
+
+  it("has guards for both", function()
+    local rw = rille.rwmutex()
+    do
+      local a <close> = rw:rguard()
+      local b <close> = rw:rguard()
+      assert.is_false(rille.go(function() return rw:try_lock() end):await(BOUND))
+      rw:runlock()
+    end
+    assert.is_true(rw:try_lock())
+    rw:unlock()
+    do
+      local guard <close> = rw:guard()
+      assert.is_false(rille.go(function() return rw:try_rlock() end):await(BOUND))
+    end
+    assert.is_true(rw:try_rlock())
+    rw:runlock()
+  end)
+end)
+
+describe("a semaphore", function()
+  it("has permits that any task may release", function()
+    local slots = rille.semaphore(2)
+    assert.is_true(slots:acquire(2))
+    assert.is_false(slots:try_acquire())
+    rille.go(function() slots:release(2) end):await(BOUND)
+    assert.is_true(slots:try_acquire(2))
+    slots:release()
+    slots:release()
+    raises("released more than held", slots.release, slots)
+    raises("more permits than the semaphore has", slots.acquire, slots, 3)
+    raises("more permits than the semaphore has", slots.release, slots, 3)
+  end)
+
+  it("keeps the permits of a guard for the guard", function()
+    local slots = rille.semaphore(3)
+    do
+      local guard <close> = slots:guard(2)
+      assert.is_false(slots:try_acquire(2))
+      raises("released more than held", slots.release, slots)
+    end
+    assert.is_true(slots:try_acquire(3))
+    slots:release(3)
+    local guard <close> = slots:guard(3)
+    guard()
+    guard()
+    assert.is_true(slots:try_acquire(3))
+    assert.same({ nil, "deadline exceeded", "deadline exceeded" }, { slots:guard(1, 0) })
+    slots:release(3)
+  end)
+
+  it("gets back what a guard holds whose task ends", function()
+    local slots = rille.semaphore(2)
+    local task = rille.go(function()
+      _G.kept = slots:guard(2)
+      error("failed", 0)
+    end)
+    task:join(BOUND)
+    assert.is_true(slots:try_acquire(2))
+  end)
+end)
+
+describe("a waitgroup", function()
+  it("lets all pass when nothing is left", function()
+    local group, tasks = rille.waitgroup(), {}
+    assert.is_true(group:wait())
+    group:add(2)
+    for i = 1, 5 do tasks[i] = waiting(function() return group:wait() end) end
+    group:done()
+    assert.equal("waiting", (tasks[1]:status()))
+    group:done()
+    for i = 1, 5 do assert.is_true(tasks[i]:await(BOUND)) end
+  end)
+
+  it("counts tasks, whichever way they end", function()
+    local group = rille.waitgroup()
+    local tasks = {
+      group:go(function() end),
+      group:go({ name = "failing" }, error, "failed"),
+      group:go(function() rille.never:recv() end),
+      group:go(function(...) return ... end, 1, 2),
+    }
+    assert.equal("failing", tasks[2]:name())
+    tasks[3]:interrupt()
+    assert.is_true(group:wait(BOUND))
+    assert.same({ false, "failed" }, { tasks[2]:join(BOUND) })
+    assert.is_false((tasks[3]:join(BOUND)))
+    assert.same({ 1, 2 }, { tasks[4]:await(BOUND) })
+  end)
+
+  it("adds nothing when no task is started", function()
+    local group = rille.waitgroup()
+    raises("cannot send coroutine at argument 1", group.go, group, print, coroutine.create(print))
+    raises("function or module name expected", group.go, group)
+    raises("unknown option 'nane'", group.go, group, { nane = "x" }, print)
+    assert.is_true(group:wait(0))
+  end)
+
+  it("is done no more often than was added, and not for its tasks", function()
+    local group, stop = rille.waitgroup(), rille.chan()
+    raises("negative waitgroup counter", group.done, group)
+    raises("negative waitgroup counter", group.add, group, -1)
+    local task = group:go(function() stop:recv() end)
+    raises("negative waitgroup counter", group.done, group)
+    group:add(math.maxinteger - 1)
+    raises("waitgroup counter too large", group.add, group, 1)
+    raises("waitgroup counter too large", group.go, group, print)
+    group:add(1 - math.maxinteger)
+    stop:close()
+    assert.is_true(group:wait(BOUND))
+    task:await(BOUND)
+  end)
+end)
+
+describe("a cond", function()
+  -- Tasks that have locked the mutex and wait, in their order.
+  local function waiters(n, mutex, cond, done)
+    local tasks = {}
+    for i = 1, n do
+      tasks[i] = waiting(function()
+        local guard <close> = mutex:guard()
+        return { cond:wait(mutex, done) }
+      end)
+    end
+    return tasks
+  end
+
+  it("wakes one by a signal and all by a broadcast", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    local tasks = waiters(4, mutex, cond)
+    cond:signal()
+    assert.same({ true }, tasks[1]:await(BOUND))
+    until_waiting(tasks[2], tasks[3], tasks[4])
+    cond:broadcast()
+    for i = 2, 4 do assert.same({ true }, tasks[i]:await(BOUND)) end
+    cond:signal()
+    cond:broadcast()
+  end)
+
+  it("holds the mutex again when it returns, also when its done fires", function()
+    local mutex, cond, done, cancel = rille.mutex(), rille.cond(), rille.done()
+    local task = waiting(function()
+      mutex:lock()
+      local _, err, cause = cond:wait(mutex, done)
+      mutex:unlock()
+      return err, cause
+    end)
+    mutex:lock()
+    cancel "enough"
+    while select(2, task:status()) ~= "lock " .. tostring(mutex) do rille.yield() end
+    mutex:unlock()
+    assert.same({ "canceled", "enough" }, { task:await(BOUND) })
+    mutex:lock()
+    assert.same({ nil, "canceled", "enough" }, { cond:wait(mutex, done) })
+    assert.same({ nil, "deadline exceeded", "deadline exceeded" }, { cond:wait(mutex, 0) })
+    assert.same({ nil, "deadline exceeded", "deadline exceeded" }, { cond:wait(mutex, 0.001) })
+    mutex:unlock()
+  end)
+
+  it("holds it again when the wait is interrupted, and once more while it locks", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    local task = waiting(function()
+      mutex:lock()
+      local _, err = pcall(cond.wait, cond, mutex)
+      mutex:unlock()
+      return err
+    end)
+    mutex:lock()
+    task:interrupt "one"
+    while select(2, task:status()) ~= "lock " .. tostring(mutex) do rille.yield() end
+    task:interrupt "two"
+    rille.sleep(0.005)
+    until_waiting(task)
+    mutex:unlock()
+    assert.equal("two", task:await(BOUND))
+    assert.same({ true }, { mutex:try_lock() })
+    mutex:unlock()
+  end)
+
+  it("does not give a signal to one that has left", function()
+    local mutex, cond, done, cancel = rille.mutex(), rille.cond(), rille.done()
+    local first = waiters(1, mutex, cond, done)[1]
+    local second = waiters(1, mutex, cond)[1]
+    cancel()
+    cond:signal()
+    assert.same({ nil, "canceled", "canceled" }, first:await(BOUND))
+    assert.same({ true }, second:await(BOUND))
+  end)
+
+  it("leaves a guard of the mutex in force", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    do
+      local guard <close> = mutex:guard()
+      cond:wait(mutex, 0.001)
+      assert.is_false(rille.go(function() return mutex:try_lock() end):await(BOUND))
+    end
+    assert.is_true(mutex:try_lock())
+    mutex:unlock()
+  end)
+
+  it("wants the mutex locked by the caller", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    raises("the task has not locked this mutex", cond.wait, cond, mutex)
+    raises("mutex expected, got rwmutex", cond.wait, cond, rille.rwmutex())
+    local holder, release = keeper(mutex.lock, mutex)
+    raises("the task has not locked this mutex", cond.wait, cond, mutex)
+    release()
+    holder:await(BOUND)
+  end)
+end)
+
+describe("a barrier", function()
+  it("opens for all at once, again and again, and tells each its place", function()
+    local barrier = rille.barrier(3)
+    for _ = 1, 5 do
+      local a = waiting(function() return barrier:wait() end)
+      local b = waiting(function() return barrier:wait() end)
+      assert.equal(1, barrier:wait(BOUND))
+      assert.same({ 3, 2 }, { a:await(BOUND), (b:await(BOUND)) })
+    end
+    assert.equal(1, rille.barrier(1):wait())
+  end)
+
+  it("waits for another when one has left", function()
+    local barrier, done, cancel = rille.barrier(2), rille.done()
+    local gone = waiting(function() return barrier:wait(done) end)
+    cancel "enough"
+    assert.same({ nil, "canceled", "enough" }, { gone:await(BOUND) })
+    local struck = waiting(function() return barrier:wait() end)
+    struck:interrupt()
+    struck:join(BOUND)
+    local first = waiting(function() return barrier:wait() end)
+    assert.equal(1, barrier:wait(BOUND))
+    assert.equal(2, first:await(BOUND))
+  end)
+end)
+
+describe("a counter", function()
+  it("loses nothing", function()
+    local counter, group = rille.counter(), rille.waitgroup()
+    for _ = 1, 4 do group:go(function() for _ = 1, 1000 do counter:add(1) end end) end
+    group:wait(BOUND)
+    assert.equal(4000, counter:get())
+  end)
+
+  it("adds, gets and sets, and wraps around", function()
+    local counter = rille.counter(math.maxinteger)
+    assert.equal(math.mininteger, counter:add(1))
+    assert.equal(math.mininteger, counter:set(5))
+    assert.equal(3, counter:add(-2))
+    assert.equal(3, counter:get())
+    assert.matches("^counter %(3%): 0x", tostring(counter))
+    raises("number expected, got no value", counter.add, counter)
+  end)
+end)
+
+describe("once", function()
+  it("runs a single function, whoever asks, and gives all its results", function()
+    local once, runs, tasks = rille.once(), rille.counter(), {}
+    for i = 1, 10 do
+      tasks[i] = rille.go(function()
+        return once:run(function() runs:add(1) require "rille".yield() return "one", nil, 3 end)
+      end)
+    end
+    for i = 1, 10 do assert.same({ "one", nil, 3 }, { tasks[i]:await(BOUND) }) end
+    assert.equal(1, runs:get())
+    assert.same({ "one", nil, 3 }, { once:run(function() return "other" end) })
+  end)
+
+  it("raises for all what the function has raised", function()
+    local once = rille.once()
+    for _ = 1, 2 do
+      local ok, err = pcall(once.run, once, function() error({ code = 7 }) end)
+      assert.is_false(ok)
+      assert.same({ code = 7 }, err)
+    end
+  end)
+
+  it("raises for all when the one who runs is interrupted", function()
+    local once = rille.once()
+    local runner = waiting(function() once:run(function() rille.never:recv() end) end)
+    local other = waiting(function() return once:run(print) end)
+    runner:interrupt "stop"
+    assert.same({ false, "stop" }, { runner:join(BOUND) })
+    assert.same({ false, "stop" }, { other:join(BOUND) })
+    assert.same({ false, "stop" }, { pcall(once.run, once, print) })
+  end)
+
+  it("raises when results or error cannot cross", function()
+    local once = rille.once()
+    for _ = 1, 2 do
+      raises("cannot send coroutine at result 2", once.run, once,
+        function() return 1, coroutine.create(print) end)
+    end
+    once = rille.once()
+    pcall(once.run, once, function() error(coroutine.create(print)) end)
+    raises("cannot send coroutine at error", once.run, once, print)
+  end)
+
+  it("refuses to run within its own function", function()
+    local once = rille.once()
+    raises("within its own function", once.run, once, function() once:run(print) end)
+    raises("function expected, got nil", rille.once().run, rille.once(), nil)
+  end)
+end)

@@ -222,7 +222,7 @@ static void unlink_grant(rl_owner *o, rl_grant *h) {
 void rl_grant_alone(rl_owner *o, rl_gate *g) {
   g->alone.gate = g;
   g->alone.n = g->size;
-  g->turn++;
+  g->turn = ++g->turns;
   link_grant(o, &g->alone);
   atomic_store_explicit(&g->held, o, memory_order_relaxed);
 }

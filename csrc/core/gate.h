@@ -51,7 +51,8 @@ struct rl_gate {
   int64_t promised;         /* of a semaphore or wait group: what grants will give back */
   int64_t size;             /* the most that value may be; immutable */
   _Atomic(rl_owner *) held; /* who holds it alone; set and unset by its thread */
-  uint64_t turn;            /* how often it was held alone; the holder's, as the next */
+  int64_t turns;            /* how often it was held alone; the holder's, as all below */
+  int64_t turn;             /* which of these this is */
   rl_grant alone;           /* of the one who holds it alone */
   char *name;               /* immutable after make */
 };

@@ -9,7 +9,7 @@ struct rl_guard {
   rl_edge edge; /* the gate */
   rl_state *state;
   rl_grant *shared; /* NULL: it is held alone, */
-  uint64_t turn;    /* for the so manieth time */
+  int64_t turn;     /* for the so manieth time */
   bool open;
 };
 

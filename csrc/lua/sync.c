@@ -622,7 +622,8 @@ static int waitgroup_tostring(lua_State *L) {
 }
 
 /* Conditions. A wait has three parts: to wait for a signal, protected; to lock again, protected, until that has succeeded;
-   and to give or raise what came of the first. Slots 1 to 3 are the arguments, then come its results. */
+   and to give or raise what came of the first. On the stack are the arguments and the mutex's turn, which is the same
+   again afterwards, as for guards it was held all the time; then come the results. */
 
 static int signal_finish(lua_State *L, rl_state *S, rl_status st) {
   return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : push_true(L);
@@ -638,11 +639,20 @@ static int await_signal(lua_State *L) {
   return rl_wait_for(L, S, signal_finish);
 }
 
+/* (mutex, turn) */
+static int relock_finish(lua_State *L, rl_state *S, rl_status st) {
+  (void)st;
+  rl_gate *g = passed(S);
+  rl_grant_alone(rl_state_owner(S), g);
+  g->turn = lua_tointeger(L, 2);
+  return 0;
+}
+
 static int relock(lua_State *L) {
   static const passage p = {1, true, 0, "lock"};
   rl_state *S = rl_self(L);
   rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 1, RL_H_MUTEX);
-  return pass(L, S, g, &p, alone_finish);
+  return pass(L, S, g, &p, relock_finish);
 }
 
 static void push_function(lua_State *L, rl_state *S, lua_CFunction f) {
@@ -651,13 +661,24 @@ static void push_function(lua_State *L, rl_state *S, lua_CFunction f) {
 }
 
 enum {
-  FAILED = 3,
-  RESULTS = 4
-}; /* the done gives its place to whether the wait was ended by an error */
+  MUTEX = 2,
+  FAILED,
+  TURN,
+  RESULTS
+}; /* whether an error has ended the wait takes the done's place */
 
 static int conclude_wait(lua_State *L) {
   if (lua_toboolean(L, FAILED)) return lua_error(L);
-  return lua_gettop(L) - FAILED;
+  return lua_gettop(L) - TURN;
+}
+
+static int relocked(lua_State *L, int status, lua_KContext ctx);
+
+static int call_relock(lua_State *L, rl_state *S) {
+  push_function(L, S, relock);
+  lua_pushvalue(L, MUTEX);
+  lua_pushvalue(L, TURN);
+  return lua_pcallk(L, 2, 0, 0, (lua_KContext)S, relocked);
 }
 
 /* An interruption meanwhile is the error of the wait; but what unwinds the task does so at once. */
@@ -670,21 +691,17 @@ static int relocked(lua_State *L, int status, lua_KContext ctx) {
     lua_settop(L, RESULTS);
     lua_pushboolean(L, 1);
     lua_replace(L, FAILED);
-    push_function(L, S, relock);
-    lua_pushvalue(L, 2);
-    status = lua_pcallk(L, 1, 0, 0, ctx, relocked);
+    status = call_relock(L, S);
   }
 }
 
 static int signaled(lua_State *L, int status, lua_KContext ctx) {
   rl_state *S = (rl_state *)ctx;
-  rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 2, RL_H_MUTEX);
+  rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, MUTEX, RL_H_MUTEX);
   lua_pushboolean(L, status != LUA_OK && status != LUA_YIELD);
   lua_replace(L, FAILED);
   if (rl_gate_held_by(g, rl_state_owner(S))) return conclude_wait(L); /* it never came to wait */
-  push_function(L, S, relock);
-  lua_pushvalue(L, 2);
-  return relocked(L, lua_pcallk(L, 1, 0, 0, ctx, relocked), ctx);
+  return relocked(L, call_relock(L, S), ctx);
 }
 
 /***
@@ -730,6 +747,7 @@ static int cond_wait(lua_State *L) {
   rl_wait_begin(S->wait, "wait");
   rl_wait_guard(L, S, 3); /* raises now if it has to */
   lua_settop(L, 3);
+  lua_pushinteger(L, g->turn);
   push_function(L, S, await_signal);
   for (int i = 1; i <= 3; i++) lua_pushvalue(L, i);
   lua_KContext ctx = (lua_KContext)S;
