@@ -785,3 +785,179 @@ describe("once", function()
     raises("function expected, got nil", rille.once().run, rille.once(), nil)
   end)
 end)
+
+-- Random exits. A crowd of tasks uses one object; each is ended in a way and at a moment drawn from
+-- the seed: by an error of its own, by leaving a loop, by its done (canceled, or a deadline), by
+-- an interruption, or not at all. Half of the handles are dropped. What is then left is looked at.
+
+local seed = math.tointeger(os.getenv "RILLE_SEED") or os.time()
+local exits = math.tointeger(os.getenv "RILLE_EXITS") or 1000
+local CROWD = 25
+
+-- In a task: `use(object, done, body)` calls the body while it holds the object.
+local function player(object, use, how, n, done)
+  local yield = require "rille".yield
+  local function body(check)
+    if how == "fail" then error("failed", 0) end
+    for _ = 1, n do yield() end
+    if check and not check() then error("overlap", 0) end
+    return how == "leave"
+  end
+  for _ = 1, 3 do
+    if use(object, done, body) or done:err() then break end
+  end
+end
+
+local WAYS = { "fail", "leave", "cancel", "deadline", "interrupt", "end" }
+
+local function pause()
+  for _ = 1, math.random(0, 20) do rille.yield() end
+end
+
+local function start_one(object, use, below)
+  local how = WAYS[math.random(#WAYS)]
+  local opts = how == "deadline" and { timeout = math.random() * 0.002 } or nil
+  local done, cancel = rille.done(below, opts)
+  return { how = how, cancel = cancel,
+    task = rille.go(player, object, use, how, math.random(0, 3), done) }
+end
+
+local function end_one(one)
+  pause()
+  if one.how == "cancel" then one.cancel() end
+  if one.how == "interrupt" then one.task:interrupt "stop" end
+  if math.random(2) == 1 then one.cancel = nil end
+end
+
+-- Fails only by what the exits are.
+local function ended_well(task)
+  local ok, err = task:join(BOUND)
+  assert.is_true(ok or err == "failed" or err == "stop", tostring(err))
+end
+
+-- One crowd at one object; then `rest(object)` must be true.
+local function crowd(make, use, stir, rest)
+  local object, all, cancel_all = make(), rille.done()
+  local ones = {}
+  for i = 1, CROWD do ones[i] = start_one(object, use, all) end
+  for _, one in ipairs(ones) do
+    end_one(one)
+    stir(object)
+  end
+  cancel_all()
+  for _, one in ipairs(ones) do ended_well(one.task) end
+  assert.is_true(rest(object))
+end
+
+local function nothing() end
+
+local function leaves_nothing(title, make, use, rest, stir)
+  it("leave nothing behind at " .. title, function()
+    math.randomseed(seed)
+    local ok, err = pcall(function()
+      for _ = 1, exits // CROWD do crowd(make, use, stir or nothing, rest) end
+    end)
+    assert.is_true(ok, ("RILLE_SEED=%d: %s"):format(seed, tostring(err)))
+    collectgarbage()
+    assert.equal(0, #rille.leaks())
+    assert.equal(0, #rille.tasks())
+  end)
+end
+
+describe("random exits", function()
+  leaves_nothing("a mutex", function() return { rille.mutex(), rille.counter() } end,
+    function(object, done, body)
+      local mutex, last = object[1], object[2]
+      local guard <close> = mutex:guard(done)
+      if not guard then return true end
+      local me = last:add(1)
+      return body(function() return last:get() == me end)
+    end,
+    function(object) return object[1]:try_lock() end)
+
+  leaves_nothing("a mutex without guards", rille.mutex,
+    function(mutex, done, body)
+      if not mutex:lock(done) then return true end
+      local left = body()
+      mutex:unlock()
+      return left
+    end,
+    function(mutex) return mutex:try_lock() end)
+
+  leaves_nothing("a rwmutex", function() return { rille.rwmutex(), rille.counter() } end,
+    function(object, done, body)
+      local rw, last = object[1], object[2]
+      if last:get() % 3 == 0 then
+        local guard <close> = rw:guard(done)
+        if not guard then return true end
+        local me = last:add(1)
+        return body(function() return last:get() == me end)
+      end
+      local guard <close> = rw:rguard(done)
+      if not guard then return true end
+      local seen = last:get()
+      local left = body(function() return last:get() == seen end)
+      guard()
+      if rw:try_lock() then last:add(1) rw:unlock() end
+      return left
+    end,
+    function(object) return object[1]:try_lock() end)
+
+  leaves_nothing("a semaphore", function() return rille.semaphore(3) end,
+    function(slots, done, body)
+      local guard <close> = slots:guard(2, done)
+      if not guard then return true end
+      return body()
+    end,
+    function(slots) return slots:try_acquire(3) end)
+
+  leaves_nothing("a waitgroup", rille.waitgroup,
+    function(group, done, body)
+      local child = group:go(function() require "rille".yield() end)
+      if not group:wait(done) then return true end
+      child:join()
+      return body()
+    end,
+    function(group) return group:wait(BOUND) end)
+
+  leaves_nothing("a cond", function() return { rille.mutex(), rille.cond() } end,
+    function(object, done, body)
+      local mutex, cond = object[1], object[2]
+      local guard <close> = mutex:guard(done)
+      if not guard then return true end
+      cond:wait(mutex, done)
+      if mutex:try_lock() then error("overlap", 0) end
+      return body()
+    end,
+    function(object) return object[1]:try_lock() end,
+    function(object) object[2]:signal() end)
+
+  leaves_nothing("a barrier", function() return rille.barrier(3) end,
+    function(barrier, done, body)
+      local place = barrier:wait(done)
+      if not place then return true end
+      if place < 1 or place > 3 then error("overlap", 0) end
+      return body()
+    end,
+    function(barrier)
+      local others = { waiting(function() return barrier:wait() end),
+        waiting(function() return barrier:wait() end) }
+      return barrier:wait(0) == 1 and others[1]:await(BOUND) == 3 and others[2]:await(BOUND) == 2
+    end)
+
+  leaves_nothing("a once", function() return { rille.once(), rille.counter() } end,
+    function(object, done, body)
+      local once, runs = object[1], object[2]
+      local result = once:run(function()
+        runs:add(1)
+        body()
+        return "result"
+      end, done)
+      if result ~= nil and result ~= "result" then error("overlap", 0) end
+      return result == nil
+    end,
+    function(object)
+      pcall(object[1].run, object[1], nothing)
+      return object[2]:get() <= 1
+    end)
+end)
