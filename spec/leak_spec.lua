@@ -1167,3 +1167,174 @@ describe("rille.collect", function()
     assert.is_true(resident() - before < 8192)
   end)
 end)
+
+describe("leak analysis of locks and their kin", function()
+  after_each(clean)
+
+  -- A task that has locked `mutex` and waits in fn(...).
+  local function holder(name, mutex, fn, ...)
+    return parked(name, function(...)
+      mutex:lock()
+      fn(...)
+    end, ...)
+  end
+
+  local function locker(name, mutex)
+    return parked(name, function() mutex:lock() end)
+  end
+
+  local function receive(ch) ch:recv() end
+
+  dead("two that have each locked what the other wants, though main has both", "a b", function()
+    local first, second, go = rille.mutex(), rille.mutex(), rille.chan()
+    local function both(mine, other)
+      mine:lock()
+      go:recv()
+      other:lock()
+    end
+    parked("a", both, first, second)
+    parked("b", both, second, first)
+    go:close()
+    assert.eventually(function()
+      local n = 0
+      for _, t in ipairs(rille.tasks()) do n = n + (t.waiting and t.waiting.op == "lock" and 1 or 0) end
+      return n == 2
+    end, BOUND)
+    return { first, second }
+  end)
+
+  dead("who waits for a mutex that a leaked task has locked, though main has it", "a b", function()
+    local mutex = rille.mutex()
+    holder("a", mutex, receive, rille.chan())
+    locker("b", mutex)
+    return mutex
+  end)
+
+  live("who waits for a mutex that a living task has locked", "a b", function()
+    local mutex, ch = rille.mutex(), rille.chan()
+    holder("a", mutex, receive, ch)
+    locker("b", mutex)
+    return ch
+  end)
+
+  dead("a crowd behind such a mutex", "a b c d", function()
+    local mutex, rw = rille.mutex(), rille.rwmutex()
+    parked("a", function()
+      mutex:lock()
+      rw:rlock()
+      rille.chan():recv()
+    end)
+    locker("b", mutex)
+    parked("c", function() rw:lock() end)
+    parked("d", function() rw:rlock() end)
+    return { mutex, rw }
+  end)
+
+  it("spares who waits for what the caller has locked", function()
+    local mutex, rw = rille.mutex(), rille.rwmutex()
+    mutex:lock()
+    rw:rlock()
+    local a, b = locker("a", mutex), locker("b", rw)
+    assert.equal("", leaked())
+    mutex:unlock()
+    rw:runlock()
+    a:await(BOUND)
+    b:await(BOUND)
+  end)
+
+  it("spares who waits for what a running task has locked", function()
+    local mutex, stop, locked = rille.mutex(), rille.counter(), rille.chan(1)
+    local runner = rille.go(function()
+      mutex:lock()
+      locked:send(true)
+      while stop:get() == 0 do end -- luacheck: ignore 542
+    end)
+    locked:recv(BOUND)
+    local a = locker("a", mutex)
+    for _ = 1, 20 do assert.equal("", leaked()) end
+    stop:set(1)
+    runner:await(BOUND)
+    a:await(BOUND)
+  end)
+
+  it("spares a reader behind a writer that will give up", function()
+    local rw = rille.rwmutex()
+    local reader = parked("a", function(ch) rw:rlock() ch:recv() end, rille.chan())
+    parked("writer", function() rw:lock(LONG) end)
+    parked("b", function() rw:rlock() end)
+    assert.equal("a", leaked())
+    assert.is_true(reader:interrupt())
+    collectgarbage()
+    reader:join(BOUND)
+    all_ended()
+  end)
+
+  live("who waits for a permit that a handle can release", "a", function()
+    local slots = rille.semaphore(1)
+    slots:acquire()
+    parked("a", function() slots:acquire() end)
+    return slots
+  end)
+
+  live("who waits for a permit that a living task's guard holds", "a b", function()
+    local slots, once, ch = rille.semaphore(1), rille.chan(1), rille.chan()
+    once:send(slots)
+    parked("a", function()
+      local guard <close> = once:recv():guard() -- the handle is garbage
+      ch:recv()
+    end)
+    parked("b", function() slots:acquire() end)
+    return ch
+  end)
+
+  live("who waits for a group that a living task belongs to", "a b", function()
+    local group, ch = rille.waitgroup(), rille.chan()
+    helper.until_waiting(group:go({ name = "a" }, function(way) way:recv() end, ch))
+    parked("b", function() group:wait() end)
+    return ch
+  end)
+
+  dead("who waits for a group whose task leaked", "a b", function()
+    local group = rille.waitgroup()
+    helper.until_waiting(group:go({ name = "a" }, function() rille.chan():recv() end))
+    parked("b", function() group:wait() end)
+  end)
+
+  live("who waits for a signal", "a", function()
+    local cond = rille.cond()
+    parked("a", function()
+      local mutex = rille.mutex()
+      mutex:lock()
+      cond:wait(mutex)
+    end)
+    return cond
+  end)
+
+  live("who waits at a barrier", "a b", function()
+    local barrier = rille.barrier(3)
+    for _, name in ipairs { "a", "b" } do parked(name, function() barrier:wait() end) end
+    return barrier
+  end)
+
+  dead("who waits for a run that leaked, though main has the once", "a b", function()
+    local once = rille.once()
+    parked("a", function() once:run(function() rille.chan():recv() end) end)
+    parked("b", function() once:run(print) end)
+    return once
+  end)
+
+  live("who receives from a channel that came of a run", "a", function()
+    local once = rille.once()
+    parked("a", function(ch) ch:recv() end, (once:run(function() return rille.chan() end)))
+    return once
+  end)
+
+  it("raises deadlock in a main program that waits for a mutex nobody will unlock", function()
+    local mutex = rille.mutex "door"
+    holder("a", mutex, receive, rille.chan())
+    helper.raises("deadlock", mutex.lock, mutex)
+    collected(1)
+    assert.same({ true, "abandoned" }, { mutex:lock(BOUND) })
+    mutex:unlock()
+  end)
+end)

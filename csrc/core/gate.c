@@ -137,7 +137,7 @@ bool rl_gate_add(rl_gate *g, int64_t n) {
   rl_lock_take(&g->src.lock);
   int64_t least = g->type == RL_WAITGROUP ? g->promised : 0;
   int64_t most = g->type == RL_SEMAPHORE ? g->size - g->promised : g->size;
-  bool ok = n >= 0 ? n <= most - g->value : g->value - least >= -n;
+  bool ok = n >= 0 ? n <= most - g->value : n >= least - g->value;
   if (ok) {
     g->value += n;
     serve(g, &ws);
