@@ -29,6 +29,7 @@ list.programs = {
   { name = "pairs/1", program = "pairs", count = 1000000, quick = 300000, threads = 1 },
   { name = "pairs/2", program = "pairs", count = 1000000, quick = 300000, threads = 2 },
   { name = "blocking", program = "blocking", count = 500000, quick = 200000 },
+  { name = "mutex", program = "mutex", count = 1000000, quick = 300000 },
   { name = "idle", program = "idle", count = 10000, quick = 10000 },
   { name = "require", program = "require", count = 300, quick = 100, alone = true },
   { name = "leaks", program = "leaks", count = 100000, quick = 10000, alone = true },

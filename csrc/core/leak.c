@@ -559,6 +559,8 @@ static uint8_t held_elsewhere(const node *n) {
   uint8_t p = more ? READ | VALUES : 0;
   if (wakers) p = EVERY;
   if (n->kind == RL_TASK || n->kind == RL_AFTER) p &= READ;
+  /* one that was not read may stand before others and give up */
+  if (n->kind == RL_GATE && more && others_may_pass(n->at)) p |= WAKE;
   return p;
 }
 
