@@ -416,3 +416,72 @@ describe("rille.select_first", function()
     end
   end)
 end)
+
+describe("an object that names its case", function()
+  local Job = { __case = "ended" }
+
+  local function holding(handle)
+    return setmetatable({ ended = handle }, Job)
+  end
+
+  it("is a case of select, as what it holds", function()
+    assert.same({ n = 2, 1, 7 }, table.pack(rille.select(holding(filled(7)), LONG)))
+    assert.same({ n = 4, 1, nil, "canceled", "why" }, table.pack(rille.select(holding(fired "why"))))
+    assert.same({ n = 2, "job", nil }, table.pack(rille.select { job = holding(ended()) }))
+    assert.is_nil(rille.try_select(holding(rille.chan()), holding(rille.chan())))
+    assert.equal(2, (rille.select_first(holding(rille.never), holding(filled(1)))))
+  end)
+
+  it("stands wherever a done may", function()
+    local object = holding(fired "why")
+    local expected = { n = 3, nil, "canceled", "why" }
+    assert.same(expected, table.pack(rille.chan():recv(object)))
+    assert.same(expected, table.pack(rille.chan():send(1, object)))
+    assert.same(expected, table.pack(rille.sleep(LONG, object)))
+    assert.same(expected, table.pack((rille.done()):wait(object)))
+    assert.equal("why", rille.done(object):cause())
+    assert.equal("why", rille.any(rille.chan(), object):cause())
+    assert.equal("why", rille.any(object):cause())
+    assert.equal("why", rille.all(object, ended(), object):cause())
+    for _ in rille.chan():iter(object) do error "received" end
+    assert.is_true(rille._stands_for_done(object))
+  end)
+
+  it("gives its values to the dones below it", function()
+    local object = holding((rille.done { values = { user = "ada" } }))
+    assert.equal("ada", (rille.done(object)):value "user")
+    assert.equal("ada", rille.any(rille.chan(), object):value "user")
+  end)
+
+  it("keeps what it held, whatever becomes of it during the wait", function()
+    local ch = rille.chan()
+    local task = rille.go(function()
+      local object = holding(ch)
+      ch = nil -- luacheck: ignore 311
+      setmetatable({}, { __gc = function() object.ended = nil end })
+      return rille.select(object)
+    end)
+    until_waiting(task)
+    for _ = 1, 3 do assert.same({}, rille.leaks()) end -- which collect the garbage of that task
+    assert.is_true(ch:send(1, BOUND))
+    assert.same({ n = 2, 1, 1 }, table.pack(task:await(BOUND)))
+  end)
+
+  it("is read raw, and refused where it names no case", function()
+    local function index() error "indexed" end
+    local meta = setmetatable({ __index = index }, { __index = index })
+    raises("bad case 1", rille.select, setmetatable({}, meta))
+    meta.__case = "missing"
+    raises("bad case 1", rille.select, setmetatable({}, meta))
+    raises("bad case 2", rille.select, rille.never, setmetatable({ missing = "x" }, meta))
+    raises("bad case 1", rille.select, setmetatable({ missing = 5 }, meta))
+    raises("got cancel", rille.select, holding(select(2, rille.done())))
+    raises("got cancel", rille.sleep, LONG, holding(select(2, rille.done())))
+    raises("done, channel, task, timer or number expected", rille.any, setmetatable({}, meta))
+    assert.is_false(rille._stands_for_done(setmetatable({}, meta)))
+  end)
+
+  it("may be options no more than any object of a class", function()
+    raises("unknown option 'missing'", rille.done, setmetatable({ missing = 1 }, { __case = "x" }))
+  end)
+end)

@@ -19,7 +19,8 @@ Wherever a `done` is taken, also as a parent, there may stand
 cause; error `"canceled"`,
 - a task, which fires when it ends; `"canceled"`,
 - a timer or a number of seconds, `"deadline exceeded"`. A number lets what is ready come first and counts from
-the call.
+the call,
+- an object that holds one of these in a field, and whose class says in which: see [select](select.md).
 
 Causes and values must be able to cross, see [transfer](transfer.md). A done crosses by reference, and so does a cancel.
 A done that nobody watches any more costs its parent nothing.
@@ -141,14 +142,15 @@ static int rille_done(lua_State *L) {
   lua_settop(L, 2);
   hint_cancel(L, 1);
   hint_cancel(L, 2);
+  rl_source *parent =
+      rl_wait_source(L, 1); /* first: an object that can be waited on is no options */
   int opts = lua_istable(L, 1) ? 1 : lua_isnil(L, 2) ? 0 : 2;
   if (opts == 1)
     luaL_argcheck(L, lua_isnil(L, 2), 2, "options stand in the first argument already");
   if (opts) scan_options(L, opts, &o);
-  rl_source *parent = NULL;
   if (opts != 1 && lua_type(L, 1) == LUA_TNUMBER)
     earliest(&o, rl_deadline_at(L, 1));
-  else if (opts != 1 && !lua_isnil(L, 1) && !(parent = rl_wait_source(L, 1)))
+  else if (opts != 1 && !lua_isnil(L, 1) && !parent)
     return rl_type_error(L, 1, "parent (done, channel, task, timer or number) or options");
   rl_handle *h = rl_handle_new(L, RL_H_DONE);
   rl_done *d = make_below(parent ? parent : &S->program->background->event.src);

@@ -11,6 +11,7 @@ Waits on several things, of which exactly one happens: Go's `select`, with sends
 - a [done](done.md): ready when it has fired,
 - a task: ready when it has ended,
 - a timer or a number of seconds: ready after so long,
+- an object of Lua's that holds one of these, but for a number, in a field: its metatable names that, as `__case = "ended"`,
 - `nil` or `false`: never ready, as Go's nil channel. Assigning `nil` to a variable switches its case off.
 
 Among the ready cases the choice is uniformly random, as Go's. Only the chosen one has an effect. With no case that
@@ -22,6 +23,14 @@ can ever be ready it waits for ever. A send case on a closed channel counts as r
 The results are the position or name of the chosen case, and a value: for a channel what was received, or `nil`
 and `"closed"`; for a send `true`; for a done `nil` and its error, and the cause; for a task `nil`; for a timer or
 number `rille.now()`.
+
+With `__case` an object of one's own may be a case, and stand wherever a done may. Metatable and field are read raw, and
+the case is what the field held when the wait began. One such object alone, as it has a metatable, is a case and no table of cases.
+
+    local Job = { __case = "ended" }
+    local function start(fn) return setmetatable({ ended = rille.go(fn) }, Job) end
+    assert(rille.select(start(print), 60) == 1)
+
 @module select
 */
 

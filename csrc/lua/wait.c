@@ -10,6 +10,7 @@
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lua/deadlock.h"
 #include "lua/interrupt.h"
@@ -61,7 +62,22 @@ double rl_deadline_at(lua_State *L, int idx) {
   return s <= 0 ? 0 : rl_time() + s;
 }
 
+/* Puts the handle that an object of Lua's says to wait on in its place: its metatable's `__case` names the
+   field. Looked for by hand, as nothing may be allocated: a wait may be described in part. */
+static void replace_by_case(lua_State *L, int idx) {
+  if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx)) return;
+  int meta = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, meta); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "__case") != 0) continue;
+    lua_rawget(L, idx);
+    if (rl_handle_test(L, -1)) lua_replace(L, idx);
+    break;
+  }
+  lua_settop(L, meta - 1);
+}
+
 rl_source *rl_wait_source(lua_State *L, int idx) {
+  replace_by_case(L, idx);
   rl_handle *h = rl_handle_test(L, idx);
   uint8_t waitable = RL_MAY_RECV | RL_MAY_WATCH | RL_MAY_JOIN;
   return h && h->edge.ref.rights & waitable ? (rl_source *)h->edge.ref.to : NULL;

@@ -53,7 +53,9 @@ static inline rl_wait *rl_wait_begin(rl_wait *W, const char *op) {
   return W;
 }
 
-/* What stands at `idx` that can be waited on, a channel to receive from, timer, done or task; else NULL. */
+/* What stands at `idx` that can be waited on, a channel to receive from, timer, done or task; else NULL. An
+   object that names one in a field (`__case`) is replaced by it, which so stays alive; `idx` is counted from the
+   bottom, and three slots are free. Allocates nothing. */
 rl_source *rl_wait_source(lua_State *L, int idx);
 /* The optional `done` at `idx`: a done, channel, task, timer or number. Raises on others. It becomes
    case 0, or the deadline. */
