@@ -1328,3 +1328,72 @@ describe("where a done is taken", function()
     assert.same({ 1, nil, "deadline exceeded", "slow" }, { rille.select(timed) })
   end)
 end)
+
+describe("a promise", function()
+  it("fires when its last cancel is given up", function()
+    local done, cancel = rille._promise()
+    live(done)
+    rille._forget(cancel)
+    fired("canceled", "canceled", done)
+  end)
+
+  it("is fired like any done, and then stays as it is", function()
+    local done, cancel = rille._promise()
+    cancel "kept"
+    rille._forget(cancel)
+    fired("canceled", "kept", done)
+  end)
+
+  it("is kept by a message that holds its cancel", function()
+    local done, cancel = rille._promise()
+    local ch = rille.chan(1)
+    ch:send { cancel }
+    rille._forget(cancel)
+    live(done)
+    ch:recv()[1] "sent"
+    fired("canceled", "sent", done)
+  end)
+
+  it("fires when the message is lost", function()
+    local done, cancel = rille._promise()
+    local ch = rille.chan(1)
+    ch:send { cancel }
+    rille._forget(cancel)
+    ch = nil -- luacheck: ignore 311
+    collectgarbage()
+    fired("canceled", "canceled", done)
+  end)
+
+  it("fires when the task that holds its cancel ends, in whatever way", function()
+    for _, ending in ipairs { "return", "fail", "interrupt" } do
+      local done, cancel = rille._promise()
+      local task = rille.go(function(held)
+        if ending == "interrupt" then rille.sleep(LONG) end
+        if ending == "fail" then error(held ~= nil and "failed") end
+      end, cancel)
+      rille._forget(cancel)
+      task:interrupt "interrupted"
+      awaited(done)
+      task:join(BOUND)
+    end
+  end)
+
+  it("wakes who waits, be it by whatever thread gives up the last of many", function()
+    for _ = 1, 200 do
+      local done, cancel = rille._promise()
+      local tasks = {}
+      for i = 1, 3 do tasks[i] = rille.go(function(held) rille.yield() return held == nil end, cancel) end
+      rille._forget(cancel)
+      awaited(done)
+      for i = 1, 3 do tasks[i]:join(BOUND) end
+    end
+  end)
+
+  it("leaves a cancel that is forgotten twice, and what is no handle, alone", function()
+    local done, cancel = rille._promise()
+    rille._forget(cancel)
+    rille._forget(cancel)
+    rille._forget(nil)
+    awaited(done)
+  end)
+end)

@@ -167,13 +167,28 @@ void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws) {
   d->inputs->withdraw(d);
 }
 
-bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
-  if (!rl_waiter_claim(&d->self, RL_OK, NULL)) return await_fired(d), false;
+/* False: it has been claimed already. */
+static bool fire_unclaimed(rl_done *d, rl_why why, rl_msg *cause) {
+  if (!rl_waiter_claim(&d->self, RL_OK, NULL)) return false;
   rl_wakes ws = {NULL, NULL};
   rl_done_finish(d, why, cause, &ws);
   rl_wake_all(&ws);
   rl_release(&d->event.src.obj); /* the claim's count */
   return true;
+}
+
+bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause) {
+  if (fire_unclaimed(d, why, cause)) return true;
+  await_fired(d);
+  return false;
+}
+
+static void abandoned(rl_object *o) {
+  fire_unclaimed((rl_done *)o, RL_CANCELED, NULL);
+}
+
+void rl_done_promise(rl_done *d) {
+  d->event.src.obj.u.abandoned = abandoned;
 }
 
 /* Fires the one whose deadline it is that has passed for `d`, and so all on the path; unless one on it has fired

@@ -59,6 +59,10 @@ rl_done *rl_done_make(rl_event *parent);
    memory or thread for the timer. */
 bool rl_done_start(rl_done *d, double own);
 
+/* Makes one that nobody can fire yet a promise: it fires when the last right to fire it is given up. So
+   who waits for what a task is to bring about never waits for one that has died, or has lost it. */
+void rl_done_promise(rl_done *d);
+
 /* Fires; takes the cause (may be NULL). False when others did; then the cause stays. It has fired on
    return in any case, so it must not be called between a claim and its wakes. */
 bool rl_done_fire(rl_done *d, rl_why why, rl_msg *cause);

@@ -9,7 +9,7 @@
 void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *)) {
   atomic_init(&o->counts, 1);
   o->kind = (uint8_t)kind;
-  o->dying = NULL;
+  o->u.abandoned = NULL;
   o->destroy = destroy;
 }
 
@@ -20,18 +20,24 @@ static void destroy_all(rl_object *o) {
   dying = o;
   destroying = true;
   while ((o = dying) != NULL) {
-    dying = o->dying;
+    dying = o->u.dying;
     o->destroy(o);
   }
   destroying = false;
 }
 
 void rl_object_unused(rl_object *o) {
-  o->dying = dying;
+  o->u.dying = dying;
   if (destroying)
     dying = o;
   else
     destroy_all(o);
+}
+
+void rl_object_give_up(rl_object *o) {
+  uint64_t right = rl_count_weight(RL_CAN_WAKE) - rl_count_weight(0);
+  uint64_t was = atomic_fetch_sub_explicit(&o->counts, right, memory_order_acq_rel);
+  if (rl_wakers_of(was) == 1) o->u.abandoned(o);
 }
 
 bool rl_try_retain(rl_object *o) {

@@ -18,9 +18,14 @@ typedef enum { RL_CHAN, RL_DONE, RL_TASK, RL_CLASS, RL_AFTER, RL_GATE } rl_kind;
 typedef struct rl_object rl_object;
 struct rl_object {
   atomic_uint_fast64_t
-      counts;       /* the lower half: all; the upper: those with a right that can wake */
-  uint8_t kind;     /* an rl_kind; immutable */
-  rl_object *dying; /* link among those whose last count has just gone */
+      counts;   /* the lower half: all; the upper: those with a right that can wake */
+  uint8_t kind; /* an rl_kind; immutable */
+  union {
+    /* Runs when the last count with a right that can wake goes, under no lock; NULL: nothing does. Set before there
+       is any. */
+    void (*abandoned)(rl_object *o);
+    rl_object *dying; /* link among those whose last count has just gone */
+  } u;
   void (*destroy)(rl_object *o); /* immutable; runs when the last count goes, under no lock */
 };
 
@@ -75,8 +80,13 @@ static inline void rl_retain(rl_object *o) {
   rl_retain_as(o, 0);
 }
 
-void rl_object_unused(rl_object *o); /* the last count has gone */
+void rl_object_unused(rl_object *o);  /* the last count has gone */
+void rl_object_give_up(rl_object *o); /* gives up the right that can wake, but not the count */
 static inline void rl_release_as(rl_object *o, uint8_t rights) {
+  if (rights & RL_CAN_WAKE && o->u.abandoned) {
+    rl_object_give_up(o);
+    rights = 0;
+  }
   uint64_t weight = rl_count_weight(rights);
   uint64_t was = atomic_fetch_sub_explicit(&o->counts, weight, memory_order_acq_rel);
   if (rl_count_of(was) == 1) rl_object_unused(o);

@@ -74,6 +74,15 @@ static int handle_gc(lua_State *L) {
   return 0;
 }
 
+int rl_handle_forget(lua_State *L) {
+  rl_handle *h = rl_handle_test(L, 1);
+  if (!h) return 0;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, (char *)h->edge.ref.to + rl_handle_type_of(h));
+  return handle_gc(L);
+}
+
 bool rl_handle_has_method(lua_CFunction f) {
   for (int i = 0; i < 2 * RL_H_TYPES; i++)
     for (const luaL_Reg *l = rl_handle_methods[i / 2][i % 2]; l && l->name; l++)
