@@ -101,6 +101,7 @@ build = {
         "csrc/lua/notify.c",
         "csrc/lua/parts.c",
         "csrc/lua/process.c",
+        "csrc/lua/promise.c",
         "csrc/lua/report.c",
         "csrc/lua/runtime.c",
         "csrc/lua/searcher.c",

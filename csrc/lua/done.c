@@ -464,20 +464,6 @@ static int rille_all(lua_State *L) {
   return combine(L, &all);
 }
 
-/* For the modules of Lua: a done that also fires when no `cancel` of it is left. `_forget(cancel)` gives one up that
-   has been sent on. */
-static int promise(lua_State *L) {
-  rl_state *S = rl_self(L);
-  rl_handle_alive(L, S);
-  rl_handle *h = rl_handle_new(L, RL_H_DONE);
-  rl_done *d = rl_done_make(NULL);
-  if (!d) return no_memory(L);
-  rl_done_promise(d);
-  rl_handle_fill(L, S, h, &d->event.src.obj, RL_MAY_WATCH);
-  open_cancel(L, S, d);
-  return 2;
-}
-
 /* For the modules of Lua, which check their arguments before anything has happened. */
 static int stands_for_done(lua_State *L) {
   lua_pushboolean(L, lua_type(L, 1) == LUA_TNUMBER || rl_wait_source(L, 1) != NULL);
@@ -501,9 +487,11 @@ At the end of the program, after the main program has ended, it fires, and all i
 @field rille.background
 */
 void rl_open_done(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {{"done", rille_done},  {"any", rille_any},
-                                       {"all", rille_all},    {"_stands_for_done", stands_for_done},
-                                       {"_promise", promise}, {"_forget", rl_handle_forget},
+  static const luaL_Reg functions[] = {{"done", rille_done},
+                                       {"any", rille_any},
+                                       {"all", rille_all},
+                                       {"_stands_for_done", stands_for_done},
+                                       {"_forget", rl_handle_forget},
                                        {NULL, NULL}};
   rl_setfuncs(L, S, functions);
   rl_handle_push(L, S, &S->program->background->event.src.obj, RL_MAY_WATCH);

@@ -80,7 +80,10 @@ int rl_handle_forget(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   lua_pushnil(L);
   lua_rawsetp(L, -2, (char *)h->edge.ref.to + rl_handle_type_of(h));
-  return handle_gc(L);
+  handle_gc(L);
+  lua_pushnil(L); /* no finalizer runs for it */
+  lua_setmetatable(L, 1);
+  return 0;
 }
 
 bool rl_handle_has_method(lua_CFunction f) {

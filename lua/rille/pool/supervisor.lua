@@ -1,0 +1,79 @@
+-- The supervisor: the task of a pool that starts its workers, replaces those that die, and ends
+-- when they have ended. Then the pool is over.
+-- @module rille.pool.supervisor
+
+local backoff = require "rille.backoff"
+local rille = require "rille"
+
+local STARTS = 5 -- that may fail in a row before the pool does
+local pause = backoff.new { first = 0.01 }
+
+local function close(jobs)
+  pcall(jobs.close, jobs) -- unless it is closed
+end
+
+local function refuse(jobs, done)
+  local canceled = { canceled = done:err(), cause = done:cause() }
+  for job in jobs do pcall(type(job) == "table" and job[1] or job, canceled) end
+end
+
+-- Jobs that nobody will take any more end as the pool's done says.
+local function shut(pool)
+  close(pool.jobs)
+  if pool.done:err() then refuse(pool.jobs, pool.done) end
+end
+
+-- What is to be closed takes the pool along with a supervisor that fails itself.
+local function tie(pool)
+  return setmetatable({}, { __close = function(_, err)
+    if err ~= nil then pool.fire(tostring(err)) end
+    shut(pool)
+  end })
+end
+
+local function start(pool, i)
+  local ready, set = rille.done()
+  local opts = { name = ("%s worker %d"):format(pool.name, i), memory = pool.memory,
+    pinned = pool.pinned }
+  local given = { done = pool.done, jobs = pool.jobs, recipe = pool.recipe }
+  return { task = rille.go(opts, "rille.pool.worker", given, pool.pings[i], set), ready = ready }
+end
+
+-- A worker that has died is replaced; after a pause, if it had not come to its first job.
+local function replace(pool, worker, i, err)
+  pool.deaths:try_send(true)
+  pool.failed = worker.ready:err() and 0 or pool.failed + 1
+  if pool.failed == STARTS then
+    pool.fire(rille.errors.failure(err, { task = worker.task:name(),
+      traceback = worker.task:traceback() }))
+  elseif pool.failed > 0 then
+    rille.sleep(pause(pool.failed), pool.done)
+  end
+  return not pool.done:err() and start(pool, i) or nil
+end
+
+local function joined(pool, workers, i)
+  local worker = workers[i]
+  local ok, err = worker.task:join()
+  if ok or pool.done:err() then return nil end
+  return replace(pool, worker, i, err)
+end
+
+return function(pool)
+  local _ <close> = tie(pool)
+  local workers, cases = {}, { done = pool.done, dropped = pool.dropped }
+  pool.failed = 0
+  local function employ(i, worker)
+    workers[i], cases[i] = worker, worker and worker.task
+  end
+  for i = 1, #pool.pings do employ(i, start(pool, i)) end
+  while next(workers) do
+    local which = rille.select(cases)
+    if workers[which] then
+      employ(which, joined(pool, workers, which))
+    else
+      cases[which] = nil
+      shut(pool)
+    end
+  end
+end
