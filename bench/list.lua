@@ -17,6 +17,7 @@ list.programs = {
   { name = "select-16/128", program = "select", count = 300000, quick = 100000, args = "16 128" },
   { name = "select-16/0", program = "select", count = 300000, quick = 100000, args = "16 0" },
   { name = "spawn", program = "spawn", count = 50000, quick = 10000 },
+  { name = "pool", program = "pool", count = 100000, quick = 20000 },
   { name = "newstate", program = "newstate", count = 5000, quick = 2000, c = true },
   { name = "parked-10000", program = "parked", count = 10000, quick = 10000 },
   { name = "parked-1000000", program = "parked", count = 1000000, quick = 1000000, args = "2",

@@ -1,0 +1,3 @@
+-- A module that yields a function, for a pool.
+
+return function(_, ...) return select("#", ...), ... end
