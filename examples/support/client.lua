@@ -23,10 +23,11 @@ local function connection(scheme, done)
 end
 
 -- One request. http.request would follow a redirect to https past our connection.
-local function request(address, scheme, done)
+local function request(address, scheme, done, body)
   local size = 0
   local function count(chunk)
     size = size + #(chunk or "")
+    if body then table.insert(body, chunk) end
     return 1
   end
   local ok, status, headers = http.request {
@@ -40,11 +41,12 @@ local function request(address, scheme, done)
 end
 
 --- Fetches `address`: { status=, size= }, or nil and an error, which is the done's once it fired.
-function client.get(address, done)
+-- The list `body`, if there is one, gets the pieces of the body.
+function client.get(address, done, body)
   for _ = 0, MAX_REDIRECTS do
     local scheme = (url.parse(address) or {}).scheme
     if scheme ~= "http" and scheme ~= "https" then return nil, "not an http URL" end
-    local response, err = request(address, scheme, done)
+    local response, err = request(address, scheme, done, body)
     local location = response and redirects[response.status] and response.location
     if not location then return response, err end
     address = url.absolute(address, location)

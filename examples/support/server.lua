@@ -3,6 +3,8 @@
 --     local server <close> = require "support.server".start()
 --     server:url "/fast"   /slow?0.5   /failing   /hanging   /big   /redirect   /loop
 --     server.refused       an address that refuses connections
+--
+-- or one with pages of one's own: server.start(log, { ["/"] = "the body" }).
 
 local rille = require "rille"
 local socket = require "socket"
@@ -50,13 +52,19 @@ local function respond(client, status, body, headers)
   return client:send(head:format(status, #body, headers or "") .. body)
 end
 
--- `busy` holds one token for each request being answered; `log` hears of each request.
-local function answer(client, busy, log)
+local function page(body)
+  return function() return "200 OK", body end
+end
+
+-- `busy` holds one token for each request being answered; `site.log` hears of each request.
+local function answer(client, busy, site)
   local path, query = read_request(client)
   if not path then return end
   busy:send(true)
-  if log then log:try_send { path = path, busy = #busy } end
-  local status, body, headers = (routes[path] or missing)(client, query)
+  if site.log then site.log:try_send { path = path, busy = #busy } end
+  local own = site.pages[path]
+  local route = own and page(own) or routes[path] or missing
+  local status, body, headers = route(client, query)
   -- Before the client can see the answer, and ask again.
   busy:recv()
   if status then respond(client, status, body, headers) end
@@ -77,18 +85,18 @@ local function accept(fd, done)
 end
 
 -- One connection. `accepted` lets the next task wait for the next one.
-local function serve(fd, accepted, busy, log, done)
+local function serve(fd, accepted, busy, site, done)
   local sock = accept(fd, done)
   if not sock then return end
   local _ <close> = rille.defer(function() sock:close() end)
-  if accepted:send(true, done) then answer(conn.new(done, sock), busy, log) end
+  if accepted:send(true, done) then answer(conn.new(done, sock), busy, site) end
 end
 
-local function listen(fd, log, done)
+local function listen(fd, site, done)
   local accepted, busy = rille.chan(), rille.chan(1000)
   local tasks = {}
   repeat
-    table.insert(tasks, rille.go(serve, fd, accepted, busy, log, done))
+    table.insert(tasks, rille.go(serve, fd, accepted, busy, site, done))
   until not accepted:recv(done)
   for _, task in ipairs(tasks) do task:await() end
 end
@@ -99,8 +107,8 @@ local function address(sock)
 end
 
 --- Starts a server that runs until it is closed. `log`, a channel, gets { path=, busy= } for each
--- request it has room for.
-function server.start(log)
+-- request it has room for; `pages` has the bodies of further pages by their paths.
+function server.start(log, pages)
   local listener = assert(socket.bind("127.0.0.1", 0, BACKLOG))
   -- Bound, so that nobody else takes the port, and not listening.
   local refusing = socket.tcp4()
@@ -112,7 +120,7 @@ function server.start(log)
     listener = listener,
     refusing = refusing,
     cancel = cancel,
-    task = rille.go(listen, listener:getfd(), log, done),
+    task = rille.go(listen, listener:getfd(), { log = log, pages = pages or {} }, done),
   }, server)
 end
 
