@@ -35,11 +35,12 @@ static int promise(lua_State *L) {
 
 enum { CHANNEL = 1, GUARD, PROMISE, CANCEL, ARGUMENTS };
 
-static void push_cancel(lua_State *L, rl_state *S, rl_done *d) {
+static rl_handle *push_cancel(lua_State *L, rl_state *S, rl_done *d) {
   rl_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
   h->edge.ref = (rl_ref){&d->event.src.obj, RL_MAY_FIRE, RL_H_CANCEL};
   h->state = S;
   h->mark = &rl_handle_mark;
+  return h;
 }
 
 /* Describes the send of a request. */
@@ -47,9 +48,10 @@ static rl_state *describe(lua_State *L) {
   rl_state *S;
   rl_chan *c = (rl_chan *)rl_handle_check(L, &S, CHANNEL, RL_H_CHAN);
   rl_msg m = {.tag = RL_MSG_NONE};
-  push_cancel(L, S, push_promise(L, S));
+  rl_handle *cancel = push_cancel(L, S, push_promise(L, S));
   lua_rotate(L, PROMISE, 2);
   rl_encode_call(L, S, CANCEL, lua_gettop(L) - CANCEL + 1, &m);
+  cancel->mark = NULL;
   rl_wait *W = rl_wait_begin(S->wait, "send");
   rl_wait_guard(L, S, GUARD);
   rl_msg_move(&rl_wait_add(W, RL_CASE_SEND, &c->src)->msg, &m);
