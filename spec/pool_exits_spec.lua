@@ -28,8 +28,9 @@ end
 
 -- The body: what a user does, left in the way of the plan. `out` gets the futures.
 local function use(done, plan, out, workers)
-  local pool = rille.pool(done, plan.n, job, { queue = plan.queue })
-  local _ <close> = plan.way ~= "drop" and pool or nil
+  local drop = plan.way == "drop" -- nothing else ends it then
+  local pool = rille.pool(not drop and done or nil, plan.n, job, { queue = plan.queue })
+  local _ <close> = not drop and pool or nil
   for i, what in ipairs(plan.jobs) do
     local future = pool:submit_within(done, what, workers)
     if not future then return end
