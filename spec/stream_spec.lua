@@ -542,6 +542,16 @@ describe("an end", function()
     end)
   end)
 
+  it("that is a channel needs no stream", function()
+    local function begin() return (stream.range(nil, 1, 1000):chan(0)) end
+    local ch, sum = begin(), 0
+    for n in ch do
+      if n % 100 == 0 then collectgarbage() end
+      sum = sum + n
+    end
+    assert.equal(500500, sum)
+  end)
+
   it("that nobody reads any more is a leak, and can be collected", function()
     local function drop()
       stream.range(nil, 1):map(same, { workers = 2 }):filter(even):chan()
@@ -698,11 +708,13 @@ describe("a failure", function()
     local _, err = stream.range(nil, 1, 3):map(function() return coroutine.create(print) end)
       :collect()
     assert.matches("cannot send coroutine", tostring(err))
+    collectgarbage "stop" -- nobody else shall stop the tasks that were started already
     raises("cannot send coroutine", function()
       local co = coroutine.create(print)
       stream.range(nil, 1, 3):map(same, { workers = 2 }):map(function() return co end):collect()
     end)
     until_true(no_tasks)
+    collectgarbage "restart"
   end)
 
   it("before a tee comes out at both ends, behind it at its own", function()
@@ -753,6 +765,26 @@ describe("a failure", function()
     end, { workers = 2 })
     assert.same({ 1, 2, 3 }, s:take(3):collect())
     alone()
+
+    local function running(name)
+      for _, task in ipairs(rille.tasks()) do
+        if task.name == name then return true end
+      end
+    end
+    local ch, task = stream.range(nil, 1):map(function(n)
+      if n == 4 then
+        hold:recv()
+        error "late"
+      end
+      return n
+    end, { workers = 2 }):take(3):buffer(3):map(same):chan(0)
+    until_true(function() return not running "take 2" end)
+    hold:close()
+    until_true(function() return not running "map 1" end)
+    local list = {}
+    for n in ch do list[#list + 1] = n end
+    assert.same({ 1, 2, 3 }, list)
+    assert.is_true(task:await(BOUND))
   end)
 
   it("names the argument that is bad", function()
@@ -842,6 +874,21 @@ describe("a done", function()
       alone()
       ended:join()
     end
+  end)
+
+  it("that has fired lets no function be called any more", function()
+    local done, cancel = rille.done()
+    local ch, called = rille.chan(), rille.chan(1)
+    local s = stream.from(done, ch):batch(5):map(function(list)
+      called:send(list)
+      return list
+    end)
+    local _, task = s:chan()
+    ch:send(1)
+    ch:send(2)
+    cancel()
+    assert.is_true((task:join(BOUND)))
+    assert.equal(0, #called)
   end)
 
   it("may be a number, or a channel", function()

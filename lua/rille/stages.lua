@@ -91,10 +91,7 @@ function stages.from_channel_in_turn(push, segment, index)
   local done, input, baton, order = segment.done, segment.input, segment.baton, segment.order
   while baton:recv(done) do
     local v, err = input:recv(done)
-    if err == "closed" then
-      baton:close()
-      order:close()
-    end
+    if err == "closed" then order:close() end -- the others are stopped by the reader
     if v == nil or not order:send(index, done) then return end
     baton:send(true)
     if push(v) then return end
@@ -132,9 +129,9 @@ function stages.from_channel_settled(push, segment)
   local input, done, timeout = segment.input, segment.done, { timeout = segment.seconds }
   local v = input:recv(done)
   while v ~= nil do
-    local later, err = input:recv((rille.done(done, timeout)))
+    local later = input:recv((rille.done(done, timeout)))
     if later == nil and not done:err() then
-      if push(v) or err == "closed" then return end
+      if push(v) then return end
       later = input:recv(done)
     end
     v = later
@@ -164,7 +161,7 @@ function stages.take(push, finish, n)
   local left = n
   return function(v)
     left = left - 1
-    return left < 0 or push(v) or left == 0
+    return push(v) or left == 0
   end, finish
 end
 
