@@ -17,7 +17,7 @@ end
 local function guard(rounds)
   local mutex = rille.mutex()
   for _ = 1, rounds do
-    local guard <close> = mutex:guard()
+    local _ <close> = mutex:guard()
   end
 end
 

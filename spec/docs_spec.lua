@@ -106,6 +106,16 @@ local function handles()
     after = { rille.after(60), { "recv" }, "timer:", "ch:" },
     timer = { rille.timer(60), { "stop", "reset", "recv" }, "timer:", "ch:" },
     tick = { rille.tick(60), { "stop", "recv" }, "timer:", "ch:" },
+    mutex = { rille.mutex(), { "lock", "try_lock", "unlock", "guard" }, "mutex:" },
+    rwmutex = { rille.rwmutex(), { "lock", "try_lock", "unlock", "guard", "rlock", "try_rlock",
+      "runlock", "rguard" }, "rwmutex:" },
+    semaphore = { rille.semaphore(1), { "acquire", "try_acquire", "release", "guard" },
+      "semaphore:" },
+    waitgroup = { rille.waitgroup(), { "add", "done", "wait", "go" }, "waitgroup:" },
+    cond = { rille.cond(), { "wait", "signal", "broadcast" }, "cond:" },
+    barrier = { rille.barrier(1), { "wait" }, "barrier:" },
+    counter = { rille.counter(), { "add", "get", "set" }, "counter:" },
+    once = { rille.once(), { "run" }, "once:" },
   }
 end
 

@@ -1197,7 +1197,9 @@ describe("leak analysis of locks and their kin", function()
     go:close()
     assert.eventually(function()
       local n = 0
-      for _, t in ipairs(rille.tasks()) do n = n + (t.waiting and t.waiting.op == "lock" and 1 or 0) end
+      for _, t in ipairs(rille.tasks()) do
+        if t.waiting and t.waiting.op == "lock" then n = n + 1 end
+      end
       return n == 2
     end, BOUND)
     return { first, second }
@@ -1280,7 +1282,7 @@ describe("leak analysis of locks and their kin", function()
     local slots, once, ch = rille.semaphore(1), rille.chan(1), rille.chan()
     once:send(slots)
     parked("a", function()
-      local guard <close> = once:recv():guard() -- the handle is garbage
+      local _ <close> = once:recv():guard() -- the handle is garbage
       ch:recv()
     end)
     parked("b", function() slots:acquire() end)

@@ -146,7 +146,7 @@ describe("each of them", function()
     b:await(BOUND)
     local cond = rille.cond()
     local c = waiting(function()
-      local guard <close> = mutex:guard()
+      local _ <close> = mutex:guard()
       cond:wait(mutex)
     end)
     assert.matches("^wait cond: 0x", (select(2, c:status())))
@@ -200,7 +200,7 @@ describe("a mutex", function()
     for i = 1, 8 do
       group:go(function()
         for _ = 1, 200 do
-          local guard <close> = mutex:guard()
+          local _ <close> = mutex:guard()
           inside:set(i)
           if i % 2 == 0 then require "rille".yield() end
           if inside:get() ~= i then over:add(1) end
@@ -303,9 +303,9 @@ end)
 describe("a guard", function()
   it("unlocks at the end of its scope, also by an error", function()
     local mutex = rille.mutex()
-    do local guard <close> = mutex:guard() end
+    do local _ <close> = mutex:guard() end
     pcall(function()
-      local guard <close> = mutex:guard()
+      local _ <close> = mutex:guard()
       error "out"
     end)
     assert.same({ true }, { mutex:try_lock() })
@@ -315,11 +315,11 @@ describe("a guard", function()
   it("unlocks what it has locked and nothing else", function()
     local mutex = rille.mutex()
     do
-      local guard <close> = mutex:guard()
+      local _ <close> = mutex:guard()
       mutex:unlock()
     end
     do
-      local guard <close> = mutex:guard()
+      local _ <close> = mutex:guard()
       mutex:unlock()
       mutex:lock()
     end
@@ -327,7 +327,7 @@ describe("a guard", function()
     mutex:unlock()
     local other, release
     do
-      local guard <close> = mutex:guard()
+      local _ <close> = mutex:guard()
       mutex:unlock()
       other, release = keeper(mutex.lock, mutex)
     end
@@ -366,7 +366,8 @@ describe("a guard", function()
   end)
 
   it("does not cross", function()
-    raises("cannot send userdata %(rille.guard%) at argument 1", rille.go, print, rille.mutex():guard())
+    raises("cannot send userdata %(rille.guard%) at argument 1", rille.go, print,
+      rille.mutex():guard())
   end)
 
   it("never leaves the mutex abandoned, at whatever instruction its task is interrupted", function()
@@ -374,7 +375,7 @@ describe("a guard", function()
     for _ = 1, 100 do
       local task = rille.go(function()
         runs:send(true)
-        while true do local guard <close> = mutex:guard() end
+        while true do local _ <close> = mutex:guard() end
       end)
       runs:recv()
       task:interrupt "one"
@@ -387,17 +388,18 @@ end)
 
 describe("a rwmutex", function()
   it("lets readers in together, and a writer alone", function()
-    local rw, over, group, value = rille.rwmutex(), rille.counter(), rille.waitgroup(), rille.counter()
+    local rw, group = rille.rwmutex(), rille.waitgroup()
+    local over, value = rille.counter(), rille.counter()
     for i = 1, 6 do
       group:go(function()
         for _ = 1, 100 do
           if i <= 2 then
-            local guard <close> = rw:guard()
+            local _ <close> = rw:guard()
             value:set(i)
             require "rille".yield()
             if value:get() ~= i then over:add(1) end
           else
-            local guard <close> = rw:rguard()
+            local _ <close> = rw:rguard()
             local seen = value:get()
             require "rille".yield()
             if value:get() ~= seen then over:add(1) end
@@ -484,15 +486,15 @@ describe("a rwmutex", function()
   it("has guards for both", function()
     local rw = rille.rwmutex()
     do
-      local a <close> = rw:rguard()
-      local b <close> = rw:rguard()
+      local _ <close> = rw:rguard()
+      local _ <close> = rw:rguard()
       assert.is_false(rille.go(function() return rw:try_lock() end):await(BOUND))
       rw:runlock()
     end
     assert.is_true(rw:try_lock())
     rw:unlock()
     do
-      local guard <close> = rw:guard()
+      local _ <close> = rw:guard()
       assert.is_false(rille.go(function() return rw:try_rlock() end):await(BOUND))
     end
     assert.is_true(rw:try_rlock())
@@ -517,7 +519,7 @@ describe("a semaphore", function()
   it("keeps the permits of a guard for the guard", function()
     local slots = rille.semaphore(3)
     do
-      local guard <close> = slots:guard(2)
+      local _ <close> = slots:guard(2)
       assert.is_false(slots:try_acquire(2))
       raises("released more than held", slots.release, slots)
     end
@@ -601,7 +603,7 @@ describe("a cond", function()
     local tasks = {}
     for i = 1, n do
       tasks[i] = waiting(function()
-        local guard <close> = mutex:guard()
+        local _ <close> = mutex:guard()
         return { cond:wait(mutex, done) }
       end)
     end
@@ -673,7 +675,7 @@ describe("a cond", function()
   it("leaves a guard of the mutex in force", function()
     local mutex, cond = rille.mutex(), rille.cond()
     do
-      local guard <close> = mutex:guard()
+      local _ <close> = mutex:guard()
       cond:wait(mutex, 0.001)
       assert.is_false(rille.go(function() return mutex:try_lock() end):await(BOUND))
     end
@@ -961,4 +963,96 @@ describe("random exits", function()
       pcall(object[1].run, object[1], nothing)
       return object[2]:get() <= 1
     end)
+end)
+
+-- Tasks that wait for one another and for nothing else, and all of which come to their end: while
+-- the main program, which holds nothing but them, looks for leaks, it must find none.
+describe("what goes on is never called a leak:", function()
+  local ROUNDS = 60
+
+  local function spared(title, start)
+    it(title, function()
+      local tasks = start()
+      collectgarbage()
+      local looks = 0
+      local function over()
+        for _, task in ipairs(tasks) do
+          if task:join(0) == nil then return false end
+        end
+        return true
+      end
+      repeat
+        looks = looks + 1
+        local found = rille.leaks()
+        assert.equal(0, #found, found[1] and found[1].traceback)
+      until over()
+      for _, task in ipairs(tasks) do task:await(BOUND) end
+      assert.is_true(looks > 0)
+    end)
+  end
+
+  local function several(n, fn, ...)
+    local tasks = {}
+    for i = 1, n do tasks[i] = rille.go(fn, i, ...) end
+    return tasks
+  end
+
+  spared("mutexes in one order", function()
+    return several(8, function(_, a, b)
+      for _ = 1, ROUNDS do
+        local _ <close> = a:guard()
+        require "rille".yield()
+        local _ <close> = b:guard()
+      end
+    end, rille.mutex(), rille.mutex())
+  end)
+
+  spared("readers and writers, some of which give up", function()
+    return several(8, function(i, rw)
+      for k = 1, ROUNDS do
+        local _ <close> = i <= 2 and rw:guard(k % 2 == 0 and 0.0001 or nil) or rw:rguard()
+        require "rille".yield()
+      end
+    end, rille.rwmutex())
+  end)
+
+  spared("permits of all sizes", function()
+    return several(8, function(i, slots)
+      for _ = 1, ROUNDS do
+        slots:acquire(i % 3 + 1)
+        require "rille".yield()
+        slots:release(i % 3 + 1)
+        local _ <close> = slots:guard()
+      end
+    end, rille.semaphore(4))
+  end)
+
+  spared("a barrier", function()
+    return several(4, function(_, barrier)
+      for _ = 1, ROUNDS do barrier:wait() end
+    end, rille.barrier(4))
+  end)
+
+  spared("signals to and fro", function()
+    return several(2, function(i, mutex, cond, turn)
+      for _ = 1, ROUNDS do
+        local _ <close> = mutex:guard()
+        while turn:get() % 2 ~= i % 2 do cond:wait(mutex) end
+        turn:add(1)
+        cond:signal()
+      end
+    end, rille.mutex(), rille.cond(), rille.counter())
+  end)
+
+  spared("groups in groups, and a run", function()
+    return several(4, function(_, once)
+      for _ = 1, ROUNDS // 4 do
+        local group = require "rille".waitgroup()
+        for _ = 1, 3 do
+          group:go(function() once:run(function() require "rille".yield() end) end)
+        end
+        group:wait()
+      end
+    end, rille.once())
+  end)
 end)

@@ -11,7 +11,8 @@ A task is described by a plain table:
 
 - `id` (integer), `name` (string), `status` (as `task:status`), `daemon` (boolean),
 - `started` ("file:line" of the `rille.go`), `age` (seconds since then),
-- `waiting`: `nil`, or a table of `op` (`"recv"`, `"send"`, `"select"`, `"join"`, `"wait"`, `"sleep"`), `on` (the name of
+- `waiting`: `nil`, or a table of `op` (`"recv"`, `"send"`, `"select"`, `"join"`, `"wait"`, `"sleep"`,
+`"lock"`, `"rlock"`, `"acquire"`), `on` (the name of
 what it waits on, or what and where it is; of a select, all; `nil` for a sleep), `at` ("file:line" of the wait),
 - `traceback` (string), of a task that waits.
 

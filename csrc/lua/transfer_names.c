@@ -387,11 +387,19 @@ static void push_module(lua_State *L, const char *module) {
   lua_remove(L, -2);
 }
 
+/* A part of ours may come only now that it is named. */
+static bool step_to_part(lua_State *L, const char *field) {
+  if (!rl_state_is_module(L, -1)) return step_to_field(L, field);
+  lua_getfield(L, -1, field);
+  lua_remove(L, -2);
+  return !lua_isnil(L, -1);
+}
+
 void rl_name_resolve(lua_State *L, const char *name, size_t len) {
   const char *module = lua_pushlstring(L, name, len); /* with a zero at its end */
   const char *end = module + len, *field = module + strlen(module);
   push_module(L, module);
   for (; field < end; field += strlen(field))
-    if (!step_to_field(L, ++field)) luaL_error(L, "module '%s' has no '%s' here", module, field);
+    if (!step_to_part(L, ++field)) luaL_error(L, "module '%s' has no '%s' here", module, field);
   lua_remove(L, -2);
 }
