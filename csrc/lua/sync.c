@@ -14,7 +14,7 @@ leaves has taken nothing, and those behind it move up.
 
     local guard <close> = mutex:guard()   -- unlocked at the end of the scope, however that is left
 
-A task that ends without unlocking a mutex, because it has failed or was interrupted, does not leave the others waiting: it is
+What is locked belongs to the task, or to the main program, whichever of its coroutines has locked it. A task that ends without unlocking a mutex, because it has failed or was interrupted, does not leave the others waiting: it is
 unlocked, and the next one that locks it is told `"abandoned"`. Two tasks that each wait for what the other has locked are
 found by `rille.leaks`, as nothing can ever wake them.
 
@@ -111,10 +111,15 @@ static int64_t told(rl_state *S) {
   return last_case(S)->msg.u.i;
 }
 
-/* The result is on top. */
+/* What may have to be told lies below the result, which is on top: it is there before the wait, as nothing may fail for
+   lack of memory once a lock was taken. */
+static void push_news(lua_State *L) {
+  lua_pushliteral(L, "abandoned");
+}
+
 static int with_news(lua_State *L, int64_t abandoned) {
   if (!abandoned) return 1;
-  lua_pushliteral(L, "abandoned");
+  lua_insert(L, -2);
   return 2;
 }
 
@@ -155,6 +160,8 @@ static int lock(lua_State *L, rl_handle_type type) {
   rl_state *S;
   rl_gate *g = check(L, &S, type);
   may_lock(L, S, g);
+  lua_settop(L, 2);
+  push_news(L);
   passage p = {g->size, true, 2, "lock"};
   return pass(L, S, g, &p, alone_finish);
 }
@@ -164,6 +171,7 @@ static int guard(lua_State *L, rl_handle_type type) {
   rl_gate *g = check(L, &S, type);
   may_lock(L, S, g);
   lua_settop(L, 2);
+  push_news(L);
   rl_guard_push(L, S, g);
   passage p = {g->size, true, 2, "lock"};
   return pass(L, S, g, &p, guard_finish);
@@ -173,6 +181,7 @@ static int try_lock(lua_State *L, rl_handle_type type) {
   rl_state *S;
   rl_gate *g = check(L, &S, type);
   rl_msg m = {.u.i = g->size, .len = true};
+  push_news(L);
   bool ok = rl_gate_try(g, &m);
   if (ok) rl_grant_alone(rl_state_owner(S), g);
   lua_pushboolean(L, ok);
@@ -387,7 +396,9 @@ static int rwmutex_rlock(lua_State *L) {
   rl_state *S;
   rl_gate *g = check_reader(L, &S);
   rl_grant *h = rl_grant_find(rl_state_owner(S), g);
+  lua_settop(L, 2);
   if (h) return read_again(L, S, h, NULL);
+  push_news(L);
   return pass(L, S, g, &READING, reader_finish);
 }
 
@@ -406,6 +417,7 @@ static int rwmutex_try_rlock(lua_State *L) {
     h->depth++;
     return push_true(L);
   }
+  push_news(L);
   bool ok = rl_gate_try(g, &m);
   if (ok) rl_grant_shared(rl_state_owner(S), g, 1);
   lua_pushboolean(L, ok);
@@ -438,6 +450,7 @@ static int rwmutex_rguard(lua_State *L) {
   rl_gate *g = check_reader(L, &S);
   rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   lua_settop(L, 2);
+  push_news(L);
   rl_guard *u = rl_guard_push(L, S, g);
   if (h) return read_again(L, S, h, u);
   return pass(L, S, g, &READING, reader_guard_finish);
@@ -661,22 +674,18 @@ static void push_function(lua_State *L, rl_state *S, lua_CFunction f) {
   lua_pushcclosure(L, f, 1);
 }
 
-enum {
-  MUTEX = 2,
-  FAILED,
-  TURN,
-  RESULTS
-}; /* whether an error has ended the wait takes the done's place */
+/* Whether an error has ended the wait takes the done's place. */
+enum { MUTEX = 2, FAILED, TURN, RELOCK, RESULTS };
 
 static int conclude_wait(lua_State *L) {
   if (lua_toboolean(L, FAILED)) return lua_error(L);
-  return lua_gettop(L) - TURN;
+  return lua_gettop(L) - RELOCK;
 }
 
 static int relocked(lua_State *L, int status, lua_KContext ctx);
 
 static int call_relock(lua_State *L, rl_state *S) {
-  push_function(L, S, relock);
+  lua_pushvalue(L, RELOCK);
   lua_pushvalue(L, MUTEX);
   lua_pushvalue(L, TURN);
   return lua_pcallk(L, 2, 0, 0, (lua_KContext)S, relocked);
@@ -749,6 +758,7 @@ static int cond_wait(lua_State *L) {
   rl_wait_guard(L, S, 3); /* raises now if it has to */
   lua_settop(L, 3);
   lua_pushinteger(L, g->turn);
+  push_function(L, S, relock); /* now: afterwards nothing may fail for lack of memory */
   push_function(L, S, await_signal);
   for (int i = 1; i <= 3; i++) lua_pushvalue(L, i);
   lua_KContext ctx = (lua_KContext)S;
