@@ -51,7 +51,7 @@ describe("a join", function()
     assert.is_nil(errors.join())
     assert.is_nil(errors.join(nil, nil))
     assert.is_nil(errors.join {})
-    assert.equal(2, #errors.join { "a", nil, "c", n = 3 })
+    assert.equal(2, #errors.join { n = 5, "a", [5] = "c" })
     assert.equal(1, #errors.join(errors.failure "a"))
   end)
 
