@@ -57,6 +57,15 @@ describe("a test under rille.busted #exec", function()
         .. "waits in recv jobs at chunk:1\n#     stack traceback:\n", out)
     end)
 
+  it("tells where a task waits that has only just come there", function()
+    local _, out = run [[
+      local code = "for _ = 1, 20000 do end require 'rille'.chan(0, 'jobs'):recv()"
+      for i = 1, 300 do it("late " .. i, function() rille.go(load(code, "=chunk")) end) end
+    ]]
+    assert.matches("waits in recv jobs at chunk:1\n", out)
+    assert.not_matches("ago, runn", out)
+  end)
+
   it("fails if a task does not end within its moment", function()
     local outcomes, out = run [[
       local ch = rille.chan(0, "held")
