@@ -92,6 +92,7 @@ describe("an error that crosses to another task", function()
     assert.equal(getmetatable(both), getmetatable(back))
     assert.equal(getmetatable(both[1]), getmetatable(back[1]))
     assert.equal("t", back[1].task)
+    assert.is_true(back:is "a" and back[1]:is "a" and not back:is "c")
     assert.is_true(errors.is(back, "a"))
   end)
 

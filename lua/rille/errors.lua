@@ -10,7 +10,8 @@
 --     assert(errors.is(both, "no route") and errors.unwrap(failure) == "no route")
 --
 -- A failure has the fields `value` (what was raised or returned), `message` (a string), and what
--- its maker knows: `task` (the task's name), `id`, `traceback`, `cause`.
+-- its maker knows: `task` (the task's name), `id`, `traceback`, `cause`. Both have the method `is`:
+-- `err:is "canceled"`.
 --
 -- After Go's package `errors`.
 -- @module errors
@@ -148,5 +149,7 @@ function errors.unwrap(err)
   if holds then return errors.unwrap(within) end
   return err
 end
+
+failure.is, joined.is = errors.is, errors.is
 
 return errors
