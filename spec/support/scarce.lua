@@ -186,6 +186,69 @@ function operations.time()
   end
 end
 
+function operations.sync()
+  return function()
+    return rille.mutex "name", rille.rwmutex(), rille.semaphore(2), rille.waitgroup(), rille.cond(),
+      rille.barrier(2), rille.counter(), rille.once()
+  end
+end
+
+local function abandoned_mutex()
+  local mutex = rille.mutex()
+  rille.go(function() mutex:lock() end):join()
+  return mutex
+end
+
+for _, method in ipairs { "lock", "try_lock" } do
+  operations[method] = function()
+    local mutex = abandoned_mutex()
+    return function() return mutex[method](mutex) end,
+      function(ok) assert(ok == not mutex:try_lock(), "locked, or not") mutex:unlock() end
+  end
+end
+
+function operations.guard()
+  local mutex = abandoned_mutex()
+  return function() local _ <close> = mutex:guard() end,
+    function() assert(mutex:try_lock(), "it is unlocked") mutex:unlock() end
+end
+
+function operations.reading()
+  local rw = rille.rwmutex()
+  return function()
+    local _ <close> = rw:rguard()
+    assert(rw:rlock())
+    rw:runlock()
+  end, function() assert(rw:try_lock(), "it is unlocked") rw:unlock() end
+end
+
+operations["cond wait"] = function()
+  local mutex, cond = rille.mutex(), rille.cond()
+  mutex:lock()
+  return function() return cond:wait(mutex, 0.001) end, function() mutex:unlock() end
+end
+
+function operations.permits()
+  local slots = rille.semaphore(2)
+  return function() local _ <close> = slots:guard(2, 9) end,
+    function() assert(slots:try_acquire(2), "all are free") end
+end
+
+operations["group go"] = function()
+  local group = rille.waitgroup()
+  return function() return group:go(function() end) end,
+    function() assert(group:wait(9), "nothing is left") end
+end
+
+with_value("once", function(v)
+  local once, runs = rille.once(), 0
+  local function body() runs = runs + 1 return v end
+  return function() return once:run(body) end, function()
+    pcall(once.run, once, body)
+    assert(runs <= 1, "run once")
+  end
+end)
+
 function operations.rest()
   local task = rille.go({ name = "x" }, error, "lost")
   task:join()
