@@ -1056,3 +1056,51 @@ describe("what goes on is never called a leak:", function()
     end, rille.once())
   end)
 end)
+
+describe("at the end of a program #exec", function()
+  local function run(script)
+    return helper.run('local rille = require "rille"\n' .. script,
+      { env = { RILLE_LEAKS = "report" } })
+  end
+
+  it("who waits for what main has locked is reported, and unwound", function()
+    local result = run [[
+      local mutex = rille.mutex "door"
+      mutex:lock()
+      rille.go({ name = "waiter" }, function()
+        local _ <close> = rille.defer(function() print "unwound" end)
+        mutex:lock()
+      end)
+      rille.sleep(0.01)
+    ]]
+    assert.equal(0, result.code, result.err)
+    assert.matches('"waiter".*leaked: waits in lock door', result.err)
+    assert.equal("unwound\n", result.out)
+  end)
+
+  it("locks are no obstacle, wherever it is ended", function()
+    local result = run [[
+      local mutex, cond, slots = rille.mutex(), rille.cond(), rille.semaphore(1)
+      local permit = slots:guard()
+      for _ = 1, 3 do
+        rille.go(function() local _ <close> = mutex:guard() cond:wait(mutex) end)
+        rille.go(function() local _ <close> = slots:guard() end)
+      end
+      rille.go(function()
+        rille.sleep(0.01)
+        mutex:lock()
+        os.exit(3)
+      end)
+      rille.sleep(60)
+    ]]
+    assert.equal(3, result.code)
+    result = run [[
+      local mutex = rille.mutex()
+      local guard <close> = mutex:guard()
+      rille.go(function() mutex:lock() end)
+      error "failed"
+    ]]
+    assert.equal(1, result.code)
+    assert.matches("failed", result.err)
+  end)
+end)

@@ -43,18 +43,17 @@ typedef struct rl_owner {
 
 struct rl_gate {
   rl_source src;
-  uint8_t type;   /* an rl_gate_type; immutable */
-  bool abandoned; /* src.lock, as all below: who held it alone has ended without unlocking */
-  int64_t value;  /* see rl_gate_type */
-  rl_queue
-      waiters; /* of those that take: the first needs more than there is, or its wait is decided */
-  int64_t promised;         /* of a semaphore or wait group: what grants will give back */
-  int64_t size;             /* the most that value may be; immutable */
+  uint8_t type;     /* an rl_gate_type; immutable, as are the next two */
+  char *name;       /* or NULL */
+  int64_t size;     /* the most that value may be */
+  int64_t value;    /* src.lock, as the next three: see rl_gate_type */
+  int64_t promised; /* of a semaphore or wait group: what grants will give back */
+  bool abandoned;   /* who held it alone has ended without unlocking it */
+  rl_queue waiters;
   _Atomic(rl_owner *) held; /* who holds it alone; set and unset by its thread */
   int64_t turns;            /* how often it was held alone; the holder's, as all below */
   int64_t turn;             /* which of these this is */
-  rl_grant alone;           /* of the one who holds it alone */
-  char *name;               /* immutable after make */
+  rl_grant alone;           /* its grant */
 };
 
 /* One of type RL_ONCE: with what came of the run. */
