@@ -972,3 +972,18 @@ describe("a source is ahead of its reader", function()
     assert.is_true(n <= 4 + 1 + (2 * 3 + 2) + 1, n)
   end)
 end)
+
+describe("the page on streams", function()
+  it("has examples that run", function()
+    local file = assert.is_truthy(io.open "docs/reference/stream.md")
+    local page, n = file:read "a", 0
+    file:close()
+    for code in page:gmatch "\n```lua\n(.-)\n```" do
+      n = n + 1
+      assert.has_no.errors(assert(load("local rille = require 'rille' local done\n" .. code, code)))
+    end
+    assert.is_true(n > 5)
+    rille.collect() -- what the example of tee leaves unread
+    until_true(no_tasks)
+  end)
+end)

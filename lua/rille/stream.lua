@@ -68,8 +68,9 @@ local function new_pipe(parent)
   return { done = done, cancel = cancel, id = ("%d.%d"):format(task and task:id() or 0, made) }
 end
 
--- A plan is a segment to be (see rille.stages), and `feed(above, launch)`, which starts what it
--- reads from, to be stopped by `above`.
+-- A plan is a segment to be (see rille.stages), the number of tasks that are to run it, and
+-- `feed(above, launching)`, which starts those it reads from, to be stopped by `above`, and returns
+-- the last of them. `launching` gathers the tasks that were started.
 
 local function new_plan(name, source, segment, feed)
   segment.name, segment.source, segment.stages = name, source, {}
@@ -123,7 +124,7 @@ local function keep(keeper)
   return rille.go({ name = "keeper of a stream" }, stages.keep, keeper)
 end
 
--- A channel from which `width` tasks take, each but the last one that comes.
+-- What each of `width` tasks takes one of as it ends, but for the last: there is none left.
 local function tokens(width)
   if width == 1 then return nil end
   local ch = rille.chan(width - 1)
@@ -221,7 +222,8 @@ end
 --- A stream of what is there: the items of a list, what a channel gives until it is closed, or what
 -- an iterator gives until it gives `nil`.
 -- The list crosses to a task as a copy, in one message. An iterator that is a Lua function crosses
--- too; it is called without arguments, and is what `stream.generate` takes.
+-- too; it is called without arguments, and is what `stream.generate` takes. Of a channel that is
+-- somebody else's this is the or-done pattern.
 -- @function stream.from
 -- @tparam done done what stops the stream, or `nil`
 -- @tparam list|channel|timer|function items where they are
@@ -332,9 +334,8 @@ function stream.merge(done, ...)
   end
   local writers = tokens(#plans)
   for _, plan in ipairs(plans) do write(plan, link, writers) end
-  return new_stream(pipe, read(link, function(above, launching)
-    return feed_all(pipes, plans, above, launching)
-  end, plans))
+  local function feed(above, launching) return feed_all(pipes, plans, above, launching) end
+  return new_stream(pipe, read(link, feed, plans))
 end
 
 --- What the channels give that come out of a channel, one after the other.
@@ -511,10 +512,9 @@ local function attach(shared, i, above, launching)
   table.insert(launching.shared, shared)
   shared.missing = shared.missing - 1
   if shared.missing > 0 then return {} end
-  local done = rille.all(table.unpack(shared.dones))
-  local within = { roots = shared.roots, tasks = {}, shared = shared.before }
+  local done, tasks = rille.all(table.unpack(shared.dones)), {}
+  local within = { roots = shared.roots, tasks = tasks, shared = shared.before }
   local last = launch(shared.plan, done, within)
-  local tasks = within.tasks
   shared.keeper = keep { done = done, last = last, tasks = tasks, id = false }
   return {}
 end
