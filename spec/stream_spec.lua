@@ -552,6 +552,19 @@ describe("an end", function()
     assert.equal(500500, sum)
   end)
 
+  it("is a channel, which its task's interruption closes", function()
+    for i = 0, 20 do
+      local ch, task = stream.range(nil, 1):map(function(n)
+        return n == 5 and rille.never:recv() or n
+      end, { workers = 2 }):chan(0)
+      for _ = 1, i do rille.yield() end
+      task:interrupt "enough"
+      for _ in ch do end -- luacheck: ignore 542
+      assert.same({ false, "enough" }, { task:join(BOUND) })
+      until_true(no_tasks)
+    end
+  end)
+
   it("that nobody reads any more is a leak, and can be collected", function()
     local function drop()
       stream.range(nil, 1):map(same, { workers = 2 }):filter(even):chan()

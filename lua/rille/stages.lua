@@ -332,21 +332,31 @@ local function outcome(done, id)
 end
 stages.outcome = outcome
 
---- The body of the task that keeps a running stream: when the `last` tasks have ended, or the
--- stream is cancelled, it waits for all tasks. Functions that wait for something else are
--- interrupted.
--- Returns true, or nil, error and cause; raises a failure.
-function stages.keep(keeper)
-  local done = keeper.done
-  for _, task in ipairs(keeper.last) do task:join(done) end
-  local fired = done:err()
+-- Waits for all tasks. Functions that wait for something else than the stream are interrupted.
+local function see_off(tasks)
   local grace = (rille.done { timeout = GRACE })
-  for _, task in ipairs(keeper.tasks) do
+  for _, task in ipairs(tasks) do
     if task:join(grace) == nil then task:interrupt "canceled" end
   end
-  for _, task in ipairs(keeper.tasks) do task:join() end
-  if keeper.out then keeper.out:close() end
-  if not fired then return true end
+  for _, task in ipairs(tasks) do task:join() end
+end
+
+--- The body of the task that keeps a running stream: when the `last` tasks have ended, or the
+-- stream is cancelled, it waits for all tasks. Returns true, or nil, error and cause; raises a
+-- failure. If it is interrupted itself, the stream is, once it has `begun`.
+function stages.keep(keeper)
+  local done, ended = keeper.done, false
+  local _ <close> = rille.defer(function()
+    if keeper.out then keeper.out:close() end
+  end)
+  local _ <close> = rille.defer(function()
+    if not ended then keeper.cancel() end
+    see_off(keeper.tasks)
+  end)
+  if keeper.begun then keeper.begun:close() end
+  for _, task in ipairs(keeper.last) do task:join(done) end
+  ended = true
+  if not done:err() then return true end
   local _, err, cause = outcome(done, keeper.id)
   if cause == nil then error(err, 0) end
   return nil, err, cause

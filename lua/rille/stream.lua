@@ -512,10 +512,10 @@ local function attach(shared, i, above, launching)
   table.insert(launching.shared, shared)
   shared.missing = shared.missing - 1
   if shared.missing > 0 then return {} end
-  local done, tasks = rille.all(table.unpack(shared.dones)), {}
+  local tasks, done, cancel = {}, rille.done(rille.all(table.unpack(shared.dones)))
   local within = { roots = shared.roots, tasks = tasks, shared = shared.before }
   local last = launch(shared.plan, done, within)
-  shared.keeper = keep { done = done, last = last, tasks = tasks, id = false }
+  shared.keeper = keep { done = done, cancel = cancel, last = last, tasks = tasks, id = false }
   return {}
 end
 
@@ -631,7 +631,7 @@ end
 
 -- Starts the tasks of a stream. Their end is in the caller, or in another task, which reads `out`:
 -- then the keeper closes that.
-local function start(self, out)
+local function start(self, out, begun)
   local plan, pipe = cut(use(self, 4)), self.pipe
   local run = setmetatable({ done = pipe.done, cancel = pipe.cancel, id = pipe.id }, Run)
   local launching = { roots = { { cancel = pipe.cancel, id = pipe.id } }, tasks = {}, shared = {} }
@@ -647,8 +647,8 @@ local function start(self, out)
     error("the other streams of this tee or split have no end yet", 3)
   end
   run.out, run.shared, pipe.run = plan.segment.input, launching.shared, run
-  run.keeper = keep { done = pipe.done, last = last, tasks = launching.tasks,
-    out = out and out:sender(), id = pipe.id }
+  run.keeper = keep { done = pipe.done, cancel = pipe.cancel, last = last, tasks = launching.tasks,
+    out = out and out:sender(), begun = begun, id = pipe.id }
   return run
 end
 
@@ -742,7 +742,7 @@ end
 -- It is closed when the stream has ended, and all its tasks. The second result is the task that
 -- waits for that, and raises the failure: join it after the channel was read. If nobody does, the
 -- failure is reported as that of any task. Who stops reading before the end stops the
--- stream by its done, or by `s:close()`.
+-- stream by its done, by `s:close()`, or by interrupting that task.
 -- @function s:chan
 -- @tparam[opt=128] integer capacity
 -- @treturn receiver
@@ -755,8 +755,9 @@ end
 -- assert(task:await() and sum == 6)
 function Stream:chan(capacity)
   capacity = capacity == nil and CAPACITY or args.integer(1, "chan", capacity, 0)
-  local out = rille.chan(capacity)
-  local run = start(self, out)
+  local out, begun = rille.chan(capacity), rille.chan()
+  local run = start(self, out, begun)
+  begun:recv(run.keeper) -- from then on it may be interrupted
   run.detached = true
   return out:receiver(), run.keeper
 end
