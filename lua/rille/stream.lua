@@ -15,7 +15,8 @@
 -- `workers`, `batch` with `seconds`, `debounce`, `merge`, `tee`, `split`. What is behind that, up
 -- to the next, is one task again. `buffer` sets such a boundary where stages are to run in
 -- parallel. The end runs in its caller. So the functions of sources and stages cross to a task, by
--- code and upvalues, as those of `rille.go` do; the functions of `each` and `reduce` do not.
+-- code and upvalues, as those of `rille.go` do; the functions of `each` and `reduce` do not. They
+-- are called with the item alone, so `tonumber` and its like will do as they are.
 --
 -- **Backpressure.** Items cross boundaries, the end's included, in channels that hold 128 items,
 -- or as many as `buffer` says. So a source is ahead of its reader by at most that number for each
