@@ -105,6 +105,7 @@ local function serve(pool, pings, run)
       held[1] = first
       run(first, ...)
       held[1] = nil
+      rille._forget(first)
     end
     return true
   end
