@@ -1382,7 +1382,8 @@ describe("a promise", function()
     for _ = 1, 200 do
       local done, cancel = rille._promise()
       local tasks = {}
-      for i = 1, 3 do tasks[i] = rille.go(function(held) rille.yield() return held == nil end, cancel) end
+      local function hold(held) rille.yield() return held == nil end
+      for i = 1, 3 do tasks[i] = rille.go(hold, cancel) end
       rille._forget(cancel)
       awaited(done)
       for i = 1, 3 do tasks[i]:join(BOUND) end

@@ -426,7 +426,8 @@ describe("an object that names its case", function()
 
   it("is a case of select, as what it holds", function()
     assert.same({ n = 2, 1, 7 }, table.pack(rille.select(holding(filled(7)), LONG)))
-    assert.same({ n = 4, 1, nil, "canceled", "why" }, table.pack(rille.select(holding(fired "why"))))
+    assert.same({ n = 4, 1, nil, "canceled", "why" },
+      table.pack(rille.select(holding(fired "why"))))
     assert.same({ n = 2, "job", nil }, table.pack(rille.select { job = holding(ended()) }))
     assert.is_nil(rille.try_select(holding(rille.chan()), holding(rille.chan())))
     assert.equal(2, (rille.select_first(holding(rille.never), holding(filled(1)))))
