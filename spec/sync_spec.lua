@@ -662,6 +662,21 @@ describe("a cond", function()
     mutex:unlock()
   end)
 
+  it("tells that the mutex was abandoned meanwhile", function()
+    local mutex, cond, done, cancel = rille.mutex(), rille.cond(), rille.done()
+    local tasks = { waiters(1, mutex, cond)[1], waiters(1, mutex, cond, done)[1] }
+    local function lose() mutex:lock() cond:signal() end
+    rille.go(lose):await(BOUND)
+    assert.same({ true, "abandoned" }, tasks[1]:await(BOUND))
+    mutex:lock()
+    local loser = waiting(lose)
+    cancel()
+    while select(2, tasks[2]:status()) ~= "lock " .. tostring(mutex) do rille.yield() end
+    mutex:unlock()
+    loser:await(BOUND)
+    assert.same({ nil, "canceled", "canceled", "abandoned" }, tasks[2]:await(BOUND))
+  end)
+
   it("does not give a signal to one that has left", function()
     local mutex, cond, done, cancel = rille.mutex(), rille.cond(), rille.done()
     local first = waiters(1, mutex, cond, done)[1]

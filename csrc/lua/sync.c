@@ -653,13 +653,14 @@ static int await_signal(lua_State *L) {
   return rl_wait_for(L, S, signal_finish);
 }
 
-/* (mutex, turn) */
+/* (mutex, turn): was it abandoned? */
 static int relock_finish(lua_State *L, rl_state *S, rl_status st) {
   (void)st;
   rl_gate *g = passed(S);
   rl_grant_alone(rl_state_owner(S), g);
   g->turn = lua_tointeger(L, 2);
-  return 0;
+  lua_pushboolean(L, told(S) != 0);
+  return 1;
 }
 
 static int relock(lua_State *L) {
@@ -677,8 +678,12 @@ static void push_function(lua_State *L, rl_state *S, lua_CFunction f) {
 /* Whether an error has ended the wait takes the done's place. */
 enum { MUTEX = 2, FAILED, TURN, RELOCK, RESULTS };
 
+/* Whether the mutex was abandoned meanwhile is on top. */
 static int conclude_wait(lua_State *L) {
+  bool abandoned = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   if (lua_toboolean(L, FAILED)) return lua_error(L);
+  if (abandoned) lua_pushliteral(L, "abandoned");
   return lua_gettop(L) - RELOCK;
 }
 
@@ -688,7 +693,7 @@ static int call_relock(lua_State *L, rl_state *S) {
   lua_pushvalue(L, RELOCK);
   lua_pushvalue(L, MUTEX);
   lua_pushvalue(L, TURN);
-  return lua_pcallk(L, 2, 0, 0, (lua_KContext)S, relocked);
+  return lua_pcallk(L, 2, 1, 0, (lua_KContext)S, relocked);
 }
 
 /* An interruption meanwhile is the error of the wait; but what unwinds the task does so at once. */
@@ -696,7 +701,7 @@ static int relocked(lua_State *L, int status, lua_KContext ctx) {
   rl_state *S = (rl_state *)ctx;
   for (;;) {
     if (status == LUA_OK || status == LUA_YIELD) return conclude_wait(L);
-    if (!S->task || S->unwound) return lua_error(L);
+    if (!S->task || S->unwound || status != LUA_ERRRUN) return lua_error(L);
     lua_replace(L, RESULTS);
     lua_settop(L, RESULTS);
     lua_pushboolean(L, 1);
@@ -710,7 +715,10 @@ static int signaled(lua_State *L, int status, lua_KContext ctx) {
   rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, MUTEX, RL_H_MUTEX);
   lua_pushboolean(L, status != LUA_OK && status != LUA_YIELD);
   lua_replace(L, FAILED);
-  if (rl_gate_held_by(g, rl_state_owner(S))) return conclude_wait(L); /* it never came to wait */
+  if (rl_gate_held_by(g, rl_state_owner(S))) { /* it never came to wait */
+    lua_pushboolean(L, 0);
+    return conclude_wait(L);
+  }
   return relocked(L, call_relock(L, S), ctx);
 }
 
@@ -745,8 +753,8 @@ mutex goes on to hold it. As others may have run since the signal, what is waite
 @function cond:wait
 @tparam mutex mutex which the task has locked
 @tparam[opt] done done what cuts the wait for the signal short, but not that for the mutex
-@treturn boolean `true`
-@treturn nil,string,any when `done` fired first: `nil`, its error and its cause
+@treturn boolean,string `true`; and `"abandoned"` as `mutex:lock`
+@treturn nil,string,any,string when `done` fired first: `nil`, its error and its cause; and `"abandoned"`
 @raise when the task has not locked the mutex
 */
 static int cond_wait(lua_State *L) {
