@@ -130,6 +130,13 @@ describe("each of them", function()
     end
   end)
 
+  it("is made in a task by a function that crosses, where nobody has named it yet", function()
+    local mutex, semaphore = rille.mutex, rille.semaphore
+    local m, s = rille.go(function() return mutex "there", semaphore(2) end):await(BOUND)
+    assert.equal('mutex "there"', tostring(m))
+    assert.is_true(s:try_acquire(2))
+  end)
+
   it("is named in the list of tasks", function()
     local mutex, slots = rille.mutex "log", rille.semaphore(1, "slots")
     mutex:lock()
