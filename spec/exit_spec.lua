@@ -176,7 +176,7 @@ describe("the end of the program #exec", function()
       for i = 1, 3 do
         rille.go(function()
           local n = 0
-          for k = 1, 100000 do n = n + k end
+          for k = 1, 10000 do n = n + k end
           io.write("x")
         end)
       end
