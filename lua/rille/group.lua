@@ -24,6 +24,7 @@
 -- What a group remembers are its failures and what its functions return, so one that runs
 -- for long stays small when they return nothing.
 -- @module group
+-- @pragma nostrip
 
 local rille = require "rille"
 local args = require "rille.args"

@@ -11,6 +11,7 @@
 -- (otherwise). Two are equal (`==`) when both are ok and all their values are equal, or neither is
 -- and their errors are equal.
 -- @module result
+-- @pragma nostrip
 
 local result = {}
 
