@@ -71,13 +71,43 @@ describe("semaphore, TestWeighted:", function()
     assert.same({ true, false, true, false }, tries)
   end)
 
-  it("more than there are blocks nobody: here it raises (TestWeightedDoesntBlockIfTooBig)",
-    function()
-      local slots = rille.semaphore(2)
-      raises("more permits than the semaphore has", slots.acquire, slots, 3)
-      raises("more permits than the semaphore has", slots.try_acquire, slots, 3)
-      assert.is_true(slots:acquire(2, 0))
+  it("more than there are blocks nobody (TestWeightedDoesntBlockIfTooBig)", function()
+    local slots = rille.semaphore(2)
+    local done, cancel = rille.done()
+    local too_big = helper.until_waiting(rille.go(function() return slots:acquire(3, done) end))
+    local tasks = start(6, function()
+      if not slots:acquire(1, 20) then error "blocked" end
+      slots:release()
     end)
+    for _, task in ipairs(tasks) do task:await(BOUND) end
+    assert.is_false(slots:try_acquire(3))
+    cancel()
+    assert.same({ n = 3, nil, "canceled", "canceled" }, table.pack(too_big:await(BOUND)))
+    assert.is_true(slots:acquire(2, 0))
+  end)
+
+  it("more than there are, and no done, is a wait that nothing can end", function()
+    local slots = rille.semaphore(2)
+    helper.until_waiting(rille.go(function() slots:guard(3) end))
+    assert.equal("acquire", rille.leaks()[1].waiting.op)
+    assert.equal(1, rille.collect())
+    assert.is_true(slots:acquire(2, 0))
+  end)
+
+  it("without a number, with a done", function()
+    local slots, gone = rille.semaphore(1), rille.chan()
+    gone:close()
+    assert.same({ n = 3, nil, "canceled", "canceled" }, table.pack(slots:acquire(gone)))
+    assert.is_true(slots:acquire((rille.done())))
+    assert.is_false(slots:try_acquire())
+    slots:release()
+    do
+      local slot <close> = slots:guard((rille.done()))
+      assert.is_truthy(slot)
+      assert.is_false(slots:try_acquire())
+    end
+    assert.is_true(slots:try_acquire())
+  end)
 
   it("a large request does not starve (TestLargeAcquireDoesntStarve)", function()
     local n = 4

@@ -86,7 +86,8 @@ typedef struct passage {
 static int pass(lua_State *L, rl_state *S, rl_gate *g, const passage *p, rl_finish finish) {
   rl_wait *W = rl_wait_begin(S->wait, p->op);
   if (p->done) rl_wait_guard(L, S, p->done);
-  rl_case *c = rl_wait_add(W, RL_CASE_PASS, &g->src);
+  bool ever = p->need <= g->size; /* who wants more keeps nobody back */
+  rl_case *c = rl_wait_add(W, ever ? RL_CASE_PASS : RL_CASE_NEVER, &g->src);
   c->msg.u.i = p->need;
   c->msg.len = p->held;
   if (!W->guarded && rl_gate_try(g, &c->msg)) return finish(L, S, RL_OK); /* mostly */
@@ -490,26 +491,35 @@ static int rille_semaphore(lua_State *L) {
 }
 
 /* The number of permits at 2, by default 1. */
-static int64_t check_permits(lua_State *L, rl_gate *g) {
-  if (lua_isnoneornil(L, 2)) return 1;
-  int64_t n = check_number_of(L, 2, "a number of permits");
-  luaL_argcheck(L, n <= g->size, 2, "more permits than the semaphore has");
-  return n;
+static int64_t check_permits(lua_State *L) {
+  return lua_isnoneornil(L, 2) ? 1 : check_number_of(L, 2, "a number of permits");
+}
+
+/* That and the done may each be left out: a number is one of permits. Afterwards they stand at 2 and 3. */
+static int64_t check_request(lua_State *L) {
+  lua_settop(L, 3);
+  if (lua_isnil(L, 3) && rl_wait_source(L, 2)) {
+    lua_pushinteger(L, 1);
+    lua_insert(L, 2);
+    lua_settop(L, 3);
+  }
+  return check_permits(L);
 }
 
 /***
 Takes permits, and waits until there are so many.
+Who asks for more than the semaphore has waits for the done alone, and keeps nobody back.
 @function semaphore:acquire
 @tparam[opt=1] integer n how many
-@tparam[opt] done done what cuts the wait short
+@tparam[opt] done done what cuts the wait short; without `n` it may stand in its place, unless it is a number
 @treturn boolean `true`
 @treturn nil,string,any when `done` fired first: `nil`, its error and its cause; nothing was taken
-@raise on what is no integer of at least 1, or more than the semaphore has: that could never be
+@raise on what is no integer of at least 1
 */
 static int semaphore_acquire(lua_State *L) {
   rl_state *S;
   rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
-  passage p = {check_permits(L, g), false, 3, "acquire"};
+  passage p = {check_request(L), false, 3, "acquire"};
   return pass(L, S, g, &p, passed_finish);
 }
 
@@ -522,7 +532,7 @@ Takes permits if they are there.
 */
 static int semaphore_try_acquire(lua_State *L) {
   rl_gate *g = check(L, NULL, RL_H_SEMAPHORE);
-  lua_pushboolean(L, try_pass(g, check_permits(L, g), false));
+  lua_pushboolean(L, try_pass(g, check_permits(L), false));
   return 1;
 }
 
@@ -534,8 +544,7 @@ Gives permits back.
 */
 static int semaphore_release(lua_State *L) {
   rl_gate *g = check(L, NULL, RL_H_SEMAPHORE);
-  if (!rl_gate_add(g, check_permits(L, g)))
-    return luaL_error(L, "semaphore: released more than held");
+  if (!rl_gate_add(g, check_permits(L))) return luaL_error(L, "semaphore: released more than held");
   return 0;
 }
 
@@ -551,7 +560,7 @@ Takes permits for a scope.
 They are given back when the scope ends, when the guard is called or collected, and when the task ends.
 @function semaphore:guard
 @tparam[opt=1] integer n how many
-@tparam[opt] done done what cuts the wait short
+@tparam[opt] done done as for `semaphore:acquire`
 @treturn guard for a `<close>` variable
 @treturn nil,string,any when `done` fired first: `nil`, its error and its cause
 @raise as `semaphore:acquire`
@@ -559,9 +568,8 @@ They are given back when the scope ends, when the guard is called or collected, 
 static int semaphore_guard(lua_State *L) {
   rl_state *S;
   rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
-  passage p = {check_permits(L, g), true, 3, "acquire"};
+  passage p = {check_request(L), true, 3, "acquire"};
   prepare(L, S);
-  lua_settop(L, 3);
   lua_pushinteger(L, p.need);
   rl_guard_push(L, S, g);
   return pass(L, S, g, &p, permits_finish);
