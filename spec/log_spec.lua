@@ -328,7 +328,7 @@ describe("rille.on_event", function()
     local events, stop = listen()
     local tasks, by_id = {}, {}
     for i = 1, 1000 do
-      tasks[i] = rille.go(function() rille.sleep(0.001) end)
+      tasks[i] = rille.go(function() rille.sleep(0.2) end)
       by_id[tasks[i]:id()] = {}
     end
     local ended, last = 0, 0
