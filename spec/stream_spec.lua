@@ -924,8 +924,8 @@ describe("a done", function()
       end)
       assert.same({ nil, "canceled", "mine" },
         { stream.merge(nil, rille.chan(), stream.range(done, 1):map(same)):collect() })
-      alone()
       task:join()
+      alone()
     end
   end)
 
