@@ -31,6 +31,11 @@ local function fired()
   return done
 end
 
+-- Has the running task collect all its garbage whenever it allocates.
+local function eager()
+  collectgarbage("incremental", 1, 1000, 30)
+end
+
 -- Each way to make one, and a wait at it that does not end by itself.
 local KINDS = {
   mutex = { function() return rille.mutex() end, function(m, done) return m:lock(done) end,
@@ -727,6 +732,34 @@ describe("a cond", function()
     raises("the task has not locked this mutex", cond.wait, cond, mutex)
     release()
     holder:await(BOUND)
+  end)
+
+  it("wants it locked when the wait begins: a lost guard may be collected in its call", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    rille.go(function()
+      eager()
+      for _ = 1, 100 do
+        mutex:guard()
+        local ok, err = pcall(cond.wait, cond, mutex, 0.0001)
+        assert(ok or err:find "the task has not locked this mutex", err)
+        pcall(mutex.unlock, mutex)
+      end
+    end):await(BOUND)
+    assert.is_true((mutex:try_lock()))
+    mutex:unlock()
+  end)
+
+  it("keeps the mutex locked where it must not wait", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    local stop, err = rille.chan(), nil
+    mutex:lock()
+    local other = waiting(function() mutex:lock() stop:recv() mutex:unlock() end)
+    setmetatable({}, { __gc = function() err = select(2, pcall(cond.wait, cond, mutex)) end })
+    collectgarbage()
+    assert.matches("cannot wait in a finalizer", err)
+    stop:close()
+    mutex:unlock()
+    other:await(BOUND)
   end)
 end)
 

@@ -769,14 +769,17 @@ static int cond_wait(lua_State *L) {
   rl_state *S;
   check(L, &S, RL_H_COND);
   rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 2, RL_H_MUTEX);
-  luaL_argcheck(L, rl_gate_held_by(g, rl_state_owner(S)), 2, "the task has not locked this mutex");
   rl_wait_begin(S->wait, "wait");
   rl_wait_guard(L, S, 3); /* raises now if it has to */
-  lua_settop(L, 3);
-  lua_pushinteger(L, g->turn);
+  lua_settop(L, TURN);
   push_function(L, S, relock); /* now: afterwards nothing may fail for lack of memory */
   push_function(L, S, await_signal);
   for (int i = 1; i <= 3; i++) lua_pushvalue(L, i);
+  luaL_checkstack(L, LUA_MINSTACK + 1, NULL);
+  /* from here on no garbage is collected: a guard among it would unlock */
+  luaL_argcheck(L, rl_gate_held_by(g, rl_state_owner(S)), 2, "the task has not locked this mutex");
+  lua_pushinteger(L, g->turn);
+  lua_replace(L, TURN);
   lua_KContext ctx = (lua_KContext)S;
   return signaled(L, lua_pcallk(L, 3, LUA_MULTRET, 0, ctx, signaled), ctx);
 }

@@ -306,7 +306,7 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     bool refused = !park && must_not_wait(L, S);
     rl_status st = publish(L, S, park);
     if (st != RL_PARK) return conclude(L, S, st);
-    if (for_signal(S->wait)) unlock_for_signal(S);
+    if (for_signal(S->wait) && !refused) unlock_for_signal(S);
     S->wait->since = rl_sched_stamp();
     if (park) {
       S->parking = true;
