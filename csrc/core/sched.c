@@ -384,14 +384,18 @@ static bool always(const void *of) {
   return true;
 }
 
-/* Neither idle nor searching meanwhile: others are woken. That it is quiet otherwise can be seen. */
-static double keep_house(void) {
+/* Neither idle nor searching meanwhile: others are woken. That it is quiet otherwise can be seen. What it wakes
+   goes where others find it, as if its turns were long, and where it looks itself before it sleeps. */
+static double keep_house(worker *w) {
   double (*f)(void) = atomic_load_explicit(&S.when_idle, memory_order_acquire);
   if (!f) return INFINITY;
   rl_blocked b = {.asleep = always};
+  bool long_turns = w->long_turns;
+  w->long_turns = true;
   link_blocked(&b);
   double again = f();
   unlink_blocked(&b);
+  w->long_turns = long_turns;
   return rl_now() + again;
 }
 
@@ -497,7 +501,7 @@ static bool sleep_idle(worker *w, bool spare) {
     stopped();
     if (gone_at < house_at && !await_bell(w, gone_at) && resign(w)) return false;
     if (await_bell(w, house_at) || !get_up(w)) return await_bell(w, INFINITY);
-    house_at = keep_house();
+    house_at = keep_house(w);
   }
 }
 
