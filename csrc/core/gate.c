@@ -199,34 +199,9 @@ bool rl_gate_moving(rl_gate *g) {
 
 /* Owners */
 
-static bool has_two_spare(const rl_owner *o) {
-  return o->spare && o->spare->next;
-}
-
-static void keep_spare(rl_owner *o, rl_grant *h) {
-  if (has_two_spare(o)) {
-    free(h);
-  } else {
-    h->next = o->spare;
-    o->spare = h;
-  }
-}
-
-static rl_grant *take_spare(rl_owner *o) {
-  rl_grant *h = o->spare;
-  rl_assert(h, "a grant that was not prepared");
-  o->spare = h->next;
-  return h;
-}
-
-/* Each leaves one when it has taken its own: that which was prepared before is still there. */
 bool rl_owner_prepare(rl_owner *o) {
-  while (!has_two_spare(o)) {
-    rl_grant *h = malloc(sizeof *h);
-    if (!h) return false;
-    keep_spare(o, h);
-  }
-  return true;
+  if (!o->spare) o->spare = malloc(sizeof *o->spare);
+  return o->spare != NULL;
 }
 
 static void link_grant(rl_owner *o, rl_grant *h) {
@@ -253,7 +228,8 @@ void rl_grant_alone(rl_owner *o, rl_gate *g) {
 }
 
 rl_grant *rl_grant_shared(rl_owner *o, rl_gate *g, int64_t n) {
-  rl_grant *h = take_spare(o);
+  rl_grant *h = o->spare;
+  o->spare = NULL;
   h->gate = g;
   h->n = n;
   h->depth = 1;
@@ -279,6 +255,13 @@ static void give_back(rl_gate *g, int64_t n, bool abandoned) {
   rl_wake_all(&ws);
 }
 
+static void keep_spare(rl_owner *o, rl_grant *h) {
+  if (o->spare)
+    free(h);
+  else
+    o->spare = h;
+}
+
 void rl_grant_end(rl_owner *o, rl_grant *h, bool abandoned) {
   rl_gate *g = h->gate;
   int64_t n = h->n;
@@ -294,5 +277,6 @@ void rl_grant_end(rl_owner *o, rl_grant *h, bool abandoned) {
 
 void rl_owner_end(rl_owner *o) {
   while (o->first) rl_grant_end(o, o->first, true);
-  while (o->spare) free(take_spare(o));
+  free(o->spare);
+  o->spare = NULL;
 }

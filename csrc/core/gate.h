@@ -38,7 +38,7 @@ struct rl_grant {
 
 typedef struct rl_owner {
   rl_grant *first; /* touched by the thread that runs the owner */
-  rl_grant *spare; /* up to two, for grants that are shared */
+  rl_grant *spare; /* for the next grant that is shared; NULL: none */
 } rl_owner;
 
 struct rl_gate {
@@ -100,7 +100,7 @@ static inline bool rl_gate_held_by(rl_gate *g, const rl_owner *o) {
 
 /* Owners. All are called on the thread that runs the owner, or while it is inspected. */
 
-/* Makes room for a shared grant, and for that of a finalizer that may run in between. False: out of memory. */
+/* Makes room for a shared grant. False: out of memory. */
 bool rl_owner_prepare(rl_owner *o);
 /* After all of a mutex or rwmutex was passed by the owner: it holds that alone. */
 void rl_grant_alone(rl_owner *o, rl_gate *g);
