@@ -377,6 +377,37 @@ describe("a guard", function()
     mutex:unlock()
   end)
 
+  it("is not taken for another one's lock that is collected while it is made", function()
+    local rw = rille.rwmutex()
+    rille.go(function()
+      local rguard = rw.rguard
+      eager()
+      for _ = 1, 100 do
+        rguard(rw)
+        local _ <close> = rguard(rw)
+        assert(not rille.go(rw.try_lock, rw):await(BOUND))
+      end
+    end):await(BOUND)
+    assert.is_true(rw:try_lock())
+    rw:unlock()
+  end)
+
+  it("has what it takes, also when a finalizer takes the same meanwhile", function()
+    local one, other = rille.semaphore(1), rille.semaphore(100)
+    one:acquire()
+    local task = waiting(function()
+      local kept = {}
+      setmetatable({}, { __gc = function() kept[1] = other:guard() end })
+      local _ <close> = one:guard()
+      return kept[1] ~= nil
+    end)
+    rille.leaks() -- collects what the task has left
+    one:release()
+    assert.is_true(task:await(BOUND))
+    assert.is_true(one:try_acquire())
+    assert.is_true(other:try_acquire(100))
+  end)
+
   it("does not cross", function()
     raises("cannot send userdata %(rille.guard%) at argument 1", rille.go, print,
       rille.mutex():guard())

@@ -199,9 +199,10 @@ bool rl_gate_moving(rl_gate *g) {
 
 /* Owners */
 
-bool rl_owner_prepare(rl_owner *o) {
-  if (!o->spare) o->spare = malloc(sizeof *o->spare);
-  return o->spare != NULL;
+rl_grant *rl_grant_make(rl_owner *o) {
+  rl_grant *h = o->spare;
+  o->spare = NULL;
+  return h ? h : malloc(sizeof *h);
 }
 
 static void link_grant(rl_owner *o, rl_grant *h) {
@@ -227,14 +228,11 @@ void rl_grant_alone(rl_owner *o, rl_gate *g) {
   atomic_store_explicit(&g->held, o, memory_order_relaxed);
 }
 
-rl_grant *rl_grant_shared(rl_owner *o, rl_gate *g, int64_t n) {
-  rl_grant *h = o->spare;
-  o->spare = NULL;
+void rl_grant_shared(rl_owner *o, rl_grant *h, rl_gate *g, int64_t n) {
   h->gate = g;
   h->n = n;
   h->depth = 1;
   link_grant(o, h);
-  return h;
 }
 
 rl_grant *rl_grant_find(rl_owner *o, const rl_gate *g) {

@@ -38,7 +38,7 @@ struct rl_grant {
 
 typedef struct rl_owner {
   rl_grant *first; /* touched by the thread that runs the owner */
-  rl_grant *spare; /* for the next grant that is shared; NULL: none */
+  rl_grant *spare; /* one that has ended, to be used again; NULL: none */
 } rl_owner;
 
 struct rl_gate {
@@ -100,12 +100,12 @@ static inline bool rl_gate_held_by(rl_gate *g, const rl_owner *o) {
 
 /* Owners. All are called on the thread that runs the owner, or while it is inspected. */
 
-/* Makes room for a shared grant. False: out of memory. */
-bool rl_owner_prepare(rl_owner *o);
+/* One for rl_grant_shared, from malloc. NULL: out of memory. */
+rl_grant *rl_grant_make(rl_owner *o);
 /* After all of a mutex or rwmutex was passed by the owner: it holds that alone. */
 void rl_grant_alone(rl_owner *o, rl_gate *g);
-/* After `n` were passed or promised; prepared before. */
-rl_grant *rl_grant_shared(rl_owner *o, rl_gate *g, int64_t n);
+/* After `n` were passed or promised; takes `h`, which was made before. */
+void rl_grant_shared(rl_owner *o, rl_grant *h, rl_gate *g, int64_t n);
 /* The owner's grant of `g` as a reader, or NULL. */
 rl_grant *rl_grant_find(rl_owner *o, const rl_gate *g);
 /* Gives back what is held. */

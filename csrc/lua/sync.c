@@ -293,28 +293,38 @@ static int read_again(lua_State *L, rl_state *S, rl_grant *h, rl_guard *u) {
   return 1;
 }
 
+/* What a shared grant needs lies in the wait, as finalizers that run while that is under way have another. It comes
+   after all else that allocates, and so may run finalizers on this one. */
+static void prepare(lua_State *L, rl_state *S) {
+  rl_wait *W = S->wait;
+  if (!W->grant) W->grant = rl_grant_make(rl_state_owner(S));
+  if (!W->grant) luaL_error(L, "not enough memory");
+}
+
+static rl_grant *share(rl_state *S, rl_gate *g, int64_t n) {
+  rl_grant *h = S->wait->grant;
+  S->wait->grant = NULL;
+  rl_grant_shared(rl_state_owner(S), h, g, n);
+  return h;
+}
+
 static int reader_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  rl_grant_shared(rl_state_owner(S), passed(S), 1);
+  share(S, passed(S), 1);
   push_true(L);
   return with_news(L, told(S));
 }
 
 static int reader_guard_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  rl_guard_fill(lua_touserdata(L, -1), rl_grant_shared(rl_state_owner(S), passed(S), 1));
+  rl_guard_fill(lua_touserdata(L, -1), share(S, passed(S), 1));
   return with_news(L, told(S));
-}
-
-static void prepare(lua_State *L, rl_state *S) {
-  if (!rl_owner_prepare(rl_state_owner(S))) luaL_error(L, "not enough memory");
 }
 
 static rl_gate *check_reader(lua_State *L, rl_state **S) {
   rl_gate *g = check(L, S, RL_H_RWMUTEX);
   if (rl_gate_held_by(g, rl_state_owner(*S)))
     luaL_error(L, "rlock of a rwmutex that the task has locked already");
-  prepare(L, *S);
   return g;
 }
 
@@ -396,10 +406,11 @@ A task may do so several times, and unlocks as often; it gets each lock after th
 static int rwmutex_rlock(lua_State *L) {
   rl_state *S;
   rl_gate *g = check_reader(L, &S);
-  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   lua_settop(L, 2);
-  if (h) return read_again(L, S, h, NULL);
   push_news(L);
+  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
+  if (h) return read_again(L, S, h, NULL);
+  prepare(L, S);
   return pass(L, S, g, &READING, reader_finish);
 }
 
@@ -412,15 +423,15 @@ static int rwmutex_try_rlock(lua_State *L) {
   rl_state *S;
   rl_gate *g = check(L, &S, RL_H_RWMUTEX);
   rl_msg m = {.u.i = 1, .len = true};
+  push_news(L);
   rl_grant *h = rl_grant_find(rl_state_owner(S), g);
-  prepare(L, S);
   if (h) {
     h->depth++;
     return push_true(L);
   }
-  push_news(L);
+  prepare(L, S);
   bool ok = rl_gate_try(g, &m);
-  if (ok) rl_grant_shared(rl_state_owner(S), g, 1);
+  if (ok) share(S, g, 1);
   lua_pushboolean(L, ok);
   return ok ? with_news(L, m.u.i) : 1;
 }
@@ -449,11 +460,12 @@ Locks for reading for a scope.
 static int rwmutex_rguard(lua_State *L) {
   rl_state *S;
   rl_gate *g = check_reader(L, &S);
-  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   lua_settop(L, 2);
   push_news(L);
   rl_guard *u = rl_guard_push(L, S, g);
+  rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   if (h) return read_again(L, S, h, u);
+  prepare(L, S);
   return pass(L, S, g, &READING, reader_guard_finish);
 }
 
@@ -551,7 +563,7 @@ static int semaphore_release(lua_State *L) {
 static int permits_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
   int64_t n = lua_tointeger(L, -2);
-  rl_guard_fill(lua_touserdata(L, -1), rl_grant_shared(rl_state_owner(S), passed(S), n));
+  rl_guard_fill(lua_touserdata(L, -1), share(S, passed(S), n));
   return 1;
 }
 
@@ -569,9 +581,9 @@ static int semaphore_guard(lua_State *L) {
   rl_state *S;
   rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
   passage p = {check_request(L), true, 3, "acquire"};
-  prepare(L, S);
   lua_pushinteger(L, p.need);
   rl_guard_push(L, S, g);
+  prepare(L, S);
   return pass(L, S, g, &p, permits_finish);
 }
 

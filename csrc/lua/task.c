@@ -321,10 +321,11 @@ static rl_task *make_task(lua_State *L, rl_state *S, int level, int first, const
 
 /* NULL, or why not. */
 static const char *join_group(rl_task *t, rl_gate *group) {
-  if (!rl_owner_prepare(&t->owner)) return "not enough memory";
-  if (!rl_gate_promise(group, 1)) return "waitgroup counter too large";
-  rl_grant_shared(&t->owner, group, 1);
-  return NULL;
+  rl_grant *h = rl_grant_make(&t->owner);
+  if (!h) return "not enough memory";
+  if (rl_gate_promise(group, 1)) return rl_grant_shared(&t->owner, h, group, 1), NULL;
+  free(h);
+  return "waitgroup counter too large";
 }
 
 static void may_start(lua_State *L, rl_state *S) {

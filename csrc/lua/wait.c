@@ -37,11 +37,13 @@ void rl_wait_open(rl_wait *W, rl_waiter *w) {
   W->n = 0;
   W->room = NULL;
   W->nroom = 0;
+  W->grant = NULL;
   rl_timer_init(&W->timer, claim_deadline, wake_deadline);
 }
 
 void rl_wait_close(rl_wait *W) {
   free(W->room);
+  free(W->grant);
 }
 
 void rl_wait_room(lua_State *L, rl_wait *W, unsigned n) {

@@ -33,6 +33,7 @@ typedef struct rl_wait {
   uint8_t choice;   /* an rl_choice */
   bool named;       /* select's: the cases came in a table */
   unsigned timeout; /* select's: the case that stands for the deadline */
+  rl_grant *grant;  /* a gate's: for what it will share; NULL: there is none */
   const char *op;   /* what it is called in reports */
   lua_State *L;     /* the coroutine that waits */
   double since;     /* about when it began to; to the point once it was told to the log */

@@ -179,13 +179,11 @@ static void what_an_owner_holds_comes_back(void) {
   CHECK(rl_gate_try(m, &one) && one.u.i == 0, "a mutex is locked");
   rl_grant_alone(&o, m);
   CHECK(rl_gate_held_by(m, &o) && !try_to_pass(m, 1), "by its owner alone");
-  rl_owner_prepare(&o);
   CHECK(rl_gate_try(s, &two), "permits are taken");
-  rl_grant_shared(&o, s, 2);
+  rl_grant_shared(&o, rl_grant_make(&o), s, 2);
   CHECK(!rl_gate_add(s, 1), "which nobody else gives back");
-  rl_owner_prepare(&o);
   CHECK(rl_gate_promise(w, 1), "a group is joined");
-  rl_grant_shared(&o, w, 1);
+  rl_grant_shared(&o, rl_grant_make(&o), w, 1);
   CHECK(!rl_gate_add(w, -1), "which nobody else leaves in its place");
   CHECK(rl_grant_find(&o, s) && !rl_grant_find(&o, m), "what is shared is found");
   rl_owner_end(&o);
