@@ -574,6 +574,22 @@ describe("a semaphore", function()
     slots:release(3)
   end)
 
+  it("is not disturbed by a finalizer that locks while a task waits for a guard", function()
+    local slots, rw = rille.semaphore(1), rille.rwmutex()
+    slots:acquire()
+    local task = waiting(function()
+      for _ = 1, 3 do setmetatable({}, { __gc = function() rw:try_rlock() end }) end
+      local _ <close> = slots:guard()
+      return "got it"
+    end)
+    assert.equal(0, #rille.leaks()) -- collects the garbage of the one who waits
+    assert.is_false(rw:try_lock())
+    slots:release()
+    assert.equal("got it", task:await(BOUND))
+    assert.is_true(rw:lock(BOUND))
+    rw:unlock()
+  end)
+
   it("gets back what a guard holds whose task ends", function()
     local slots = rille.semaphore(2)
     local task = rille.go(function()
