@@ -44,6 +44,7 @@ list.peers = { "luaproc", "lanes", "effil" }
 list.derived = {
   { name = "spawn/newstate", over = "spawn", under = "newstate" },
   { name = "stream/overhead", over = "stream", under = "stream/hand" },
+  { name = "stream/apart-overhead", over = "stream/apart", under = "stream/guarded" },
   { name = "stream/batching", over = "stream/hand", under = "stream/batch" },
   { name = "pairs/scaling", over = "pairs/1", under = "pairs/2" },
 }

@@ -1,6 +1,7 @@
 -- Integers through four stages: a source, a map, a filter, and a fold at the end. By hand, with a
--- task for each stage and channels between them; as a stream; as a stream of lists of 100.
--- lua5.4 bench/stream.lua [integers] [capacity] [hand|stream|batch]
+-- task for each stage and channels between them, without a done and guarded by one; as a stream; as
+-- a stream that has a task for each stage; as a stream of lists of 100.
+-- lua5.4 bench/stream.lua [integers] [capacity] [hand|guarded|stream|apart|batch]
 
 local harness = require "bench.harness"
 local rille = require "rille"
@@ -13,37 +14,53 @@ local function divisible(n) return n % 3 == 0 end
 
 local function add(sum, n) return sum + n end
 
-local function source(n, out)
+local function source(n, out, done)
   local ch <close> = out
-  for i = 1, n do ch:send(i) end
+  for i = 1, n do ch:send(i, done) end
 end
 
-local function map(input, out)
+local function map(input, out, done)
   local ch <close> = out
-  for v in input do ch:send(double(v)) end
+  for v in input:iter(done) do ch:send(double(v), done) end
 end
 
-local function filter(input, out)
+local function filter(input, out, done)
   local ch <close> = out
-  for v in input do
-    if divisible(v) then ch:send(v) end
+  for v in input:iter(done) do
+    if divisible(v) then ch:send(v, done) end
   end
 end
 
 local forms = {}
 
-function forms.hand(n)
+local function by_hand(n, done)
   local numbers, doubled, kept = rille.chan(capacity), rille.chan(capacity), rille.chan(capacity)
-  rille.go(source, n, numbers)
-  rille.go(map, numbers, doubled)
-  rille.go(filter, doubled, kept)
+  rille.go(source, n, numbers, done)
+  rille.go(map, numbers, doubled, done)
+  rille.go(filter, doubled, kept, done)
   local sum = 0
-  for v in kept do sum = add(sum, v) end
+  for v in kept:iter(done) do sum = add(sum, v) end
   return sum
+end
+
+function forms.hand(n)
+  return by_hand(n, nil)
+end
+
+-- So that it could be stopped, as a stream can.
+function forms.guarded(n)
+  local done, cancel <close> = rille.done() -- luacheck: ignore 211
+  return by_hand(n, done)
 end
 
 function forms.stream(n)
   return rille.stream.range(nil, 1, n):map(double):filter(divisible):reduce(add, 0)
+end
+
+-- With a task for each stage, as by hand.
+function forms.apart(n)
+  return rille.stream.range(nil, 1, n):buffer(capacity):map(double):buffer(capacity)
+    :filter(divisible):buffer(capacity):reduce(add, 0)
 end
 
 local function double_all(list)
@@ -73,7 +90,7 @@ function forms.batch(n)
     :reduce(add_all, 0)
 end
 
-for _, name in ipairs { "hand", "stream", "batch" } do
+for _, name in ipairs { "hand", "guarded", "stream", "apart", "batch" } do
   if not arg[3] or arg[3] == name then
     local figure = name == "stream" and name or "stream/" .. name
     harness.report(figure, harness.time_in_task(count, forms[name]) * 1e9, "ns")
