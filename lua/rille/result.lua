@@ -40,7 +40,7 @@ end
 --- Makes a result of what a call has returned, by one of the usual conventions.
 -- @function result.from
 -- @param ... `true, ...` as from `pcall` and `task:join` is ok with the values after it; `false,
--- err` and `nil, err` are an error; anything else is ok with all of it
+-- err` and `nil, err` are an error, `nil` only if there is one; anything else is ok with all of it
 -- @treturn result
 -- @usage
 -- local result = rille.result
@@ -50,8 +50,8 @@ end
 function result.from(...)
   local first, second = ...
   if first == true then return result.ok(select(2, ...)) end
-  if first then return result.ok(...) end
-  return result.err(second)
+  if first == false or first == nil and second ~= nil then return result.err(second) end
+  return result.ok(...)
 end
 
 --- The values, or raises the error.
