@@ -10,7 +10,7 @@ local runners = require "rille.runners"
 --- Runs functions, each in a task of its own, waits for all, and tells what has become of each.
 -- No failure stops the others. When `done` fires, they are told to stop, and so they settle too.
 -- @function rille.all_settled
--- @tparam[opt] done done cancels it
+-- @tparam done done cancels it, or `nil`
 -- @tparam table fns functions or names of modules, called as `fn(done)`; one fails as in a
 -- [group](group.md): by raising, or by returning `nil` and an error
 -- @tparam[opt] table opts `limit` (integer, how many run at the same time; by default all)

@@ -7,7 +7,7 @@ local args = require "rille.args"
 
 --- As [`rille.map`](map.md), without results.
 -- @function rille.each
--- @tparam[opt] done done cancels it
+-- @tparam done done cancels it, or `nil`
 -- @tparam table list of `list.n` items, if it has that field, else of `#list`
 -- @tparam function|string fn called as `fn(done, item, i)`
 -- @tparam[opt] table opts as for [`rille.map`](map.md)

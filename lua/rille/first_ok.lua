@@ -22,7 +22,7 @@ end
 -- The others are cancelled and awaited; what becomes of them does not count. Python's and
 -- JavaScript's *any*; with `delay` the "happy eyeballs" of RFC 8305.
 -- @function rille.first_ok
--- @tparam[opt] done done cancels it
+-- @tparam done done cancels it, or `nil`
 -- @tparam table fns functions or names of modules, called as `fn(done)`; at least one. One fails
 -- as in a [group](group.md): by raising, or by returning `nil` and an error
 -- @tparam[opt] table opts `delay` (seconds: the next one starts so long after the one before, or as

@@ -22,7 +22,7 @@ end
 --- Calls `fn(done, item, i)` for each item of a list, each in a task of a [group](group.md).
 -- The tasks have all ended when it returns, in whatever way. Items and results cross once each.
 -- @function rille.map
--- @tparam[opt] done done cancels it
+-- @tparam done done cancels it, or `nil`
 -- @tparam table list of `list.n` items, if it has that field, else of `#list`
 -- @tparam function|string fn fails as that of a group does: by raising, or by returning `nil` and
 -- an error

@@ -10,7 +10,7 @@ local runners = require "rille.runners"
 -- badly.
 -- The others are cancelled and awaited; what becomes of them does not count.
 -- @function rille.race
--- @tparam[opt] done done cancels it
+-- @tparam done done cancels it, or `nil`
 -- @tparam table fns functions or names of modules, called as `fn(done)`; at least one
 -- @tparam[opt] table opts `delay` (seconds: they start one after the other, so long apart; by
 -- default all at once)
