@@ -4,7 +4,7 @@ local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-require "spec.helper"
+local helper = require "spec.helper"
 local rille = require "rille"
 local errors = rille.errors
 
@@ -29,6 +29,11 @@ describe("a failure", function()
       assert.equal(case[2], tostring(errors.failure(case[1])))
     end
     assert.equal("nil", tostring(errors.failure(nil)))
+  end)
+
+  it("has fields of a table only", function()
+    helper.raises("errors_spec.lua:%d+: bad argument #2 to 'failure' %(table expected, got string",
+      function() errors.failure("boom", "task") end)
   end)
 
   it("is not wrapped a second time", function()
@@ -59,6 +64,17 @@ describe("a join", function()
     assert.equal("a", tostring(errors.join "a"))
     local err = errors.join("a", errors.join("b", errors.failure "c"), "d\ne")
     assert.equal("3 errors:\n  a\n  2 errors:\n    b\n    c\n  d\n  e", tostring(err))
+  end)
+end)
+
+describe("an error as a value", function()
+  it("can be concatenated and formatted as a string", function()
+    local failure = errors.failure "boom"
+    assert.equal("failed: boom", "failed: " .. failure)
+    assert.equal("boom!", failure .. "!")
+    assert.equal("failed: a", "failed: " .. errors.join "a")
+    assert.equal("a, boom", errors.join "a" .. ", " .. failure)
+    assert.equal("boom: a", ("%s: %s"):format(failure, errors.join "a"))
   end)
 end)
 

@@ -117,6 +117,7 @@ describe("a group", function()
   it("says what is wrong with its arguments", function()
     local group <close> = rille.group()
     raises("#1 to 'group' %(done, channel", rille.group, "soon")
+    raises("#1 to 'group' %(number of seconds expected, got nan%)", rille.group, 0 / 0)
     raises("#1 to 'group' %(unknown option 'limits'", rille.group, { limits = 1 })
     raises("#2 to 'group' %(option 'limit': integer of at least 1 exp", rille.group, nil,
       { limit = 0 })
@@ -124,6 +125,8 @@ describe("a group", function()
     raises("option 'max_errors': integer of at least 1", rille.group, { max_errors = 1.5 })
     raises("#1 to 'go' %(function or module name expected, got nil", group.go, group)
     raises("#2 to 'go' %(function or module name expected", group.go, group, {})
+    raises("#1 to 'go' %(function or module name expected, got rille.channel", group.go, group,
+      rille.chan())
     raises("#1 to 'go' %(option 'memory': integer of at least 1", group.go, group, { memory = 0.5 })
     raises("#1 to 'try_go' %(unknown option 'nmae'", group.try_go, group, { nmae = "" }, nothing)
     raises("#1 to 'wait' %(done, channel", group.wait, group, "soon")
@@ -571,8 +574,12 @@ describe("a supervised task", function()
   it("is started again only when restart_if says so", function()
     local group <close> = rille.group()
     local counter = rille.chan(10)
-    group:supervise({ backoff = 0, restart_if = function(err) return err.value ~= "failed 2" end },
-      unsteady, counter, 9)
+    local function restart(err, attempt)
+      assert(err.value == "failed " .. attempt)
+      return attempt < 2
+    end
+    group:supervise({ backoff = 0, restart_if = restart, attempts = math.huge }, unsteady, counter,
+      9)
     local _, first = group:wait(BOUND)
     assert.equal(2, #first.value)
     assert.equal(2, #counter)

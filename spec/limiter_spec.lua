@@ -212,6 +212,8 @@ describe("the arguments of a limiter", function()
     raises("bad argument #1 to 'try' %(at most the burst", limiter.try, limiter, 3)
     raises("bad argument #1 to 'try' %(at least 1 expected, got 0", limiter.try, limiter, 0)
     raises("limiter_spec.lua", function() limiter:try(3) end)
+    raises("limiter_spec.lua:%d+: .* %(integer expected, got 1.5", function() limiter:try(1.5) end)
+    raises("limiter_spec.lua:%d+: .* #2 to 'wait'", function() limiter:wait(nil, "x") end)
   end)
 end)
 

@@ -349,6 +349,29 @@ describe("a stage", function()
     until_true(no_tasks)
   end)
 
+  it("tees and splits: what cannot cross is told to all ends", function()
+    local co = coroutine.create(print)
+    for _, parted in ipairs { "tee", "split" } do
+      local s = stream.range(nil, 1, 10):map(function() return co end)
+      local a, b = s[parted](s, 2)
+      local ch, task = a:map(same):chan()
+      raises("^spec/stream_spec.lua:%d+: cannot send coroutine at ", function() b:collect() end)
+      assert.is_nil(ch:recv(BOUND))
+      local ok, err = task:join(BOUND)
+      assert.is_false(ok)
+      assert.matches("^range | map 1: spec/stream_spec.lua:%d+: cannot send coroutine",
+        tostring(err))
+    end
+  end)
+
+  it("tells where it was started when it waits", function()
+    local s <close> = stream.from(nil, rille.chan()):map(same)
+    s:chan()
+    local places = {}
+    for i, task in ipairs(rille.tasks()) do places[i] = task.started:gsub(":%d+$", "") end
+    assert.same({ "spec/stream_spec.lua", "spec/stream_spec.lua" }, places)
+  end)
+
   it("tees and splits: to wait for one before the others have ends raises", function()
     local a, b = stream.range(nil, 1, 10):tee()
     raises("stream_spec.lua:%d+: the other streams of this tee or split have no end yet",
@@ -814,7 +837,7 @@ describe("a failure", function()
       rille.chan(), 3)
     raises("#2 to 'bridge' %(channel", stream.bridge, nil, {})
     raises("#1 to 'map'", s.map, s)
-    raises("#2 to 'map' %(option 'workers': integer of at least 1 expected, got number%)", s.map, s,
+    raises("#2 to 'map' %(option 'workers': integer of at least 1 expected, got 0%)", s.map, s,
       same, { workers = 0 })
     raises("#2 to 'map' %(unknown option 'x'%)", s.map, s, same, { x = 0 })
     raises("#1 to 'filter'", s.filter, s, 1)
@@ -823,7 +846,7 @@ describe("a failure", function()
     raises("#1 to 'batch'", s.batch, s, 0)
     raises("#2 to 'batch'", s.batch, s, 1, "x")
     raises("#1 to 'window'", s.window, s, 0)
-    raises("#1 to 'throttle' %(number above 0", s.throttle, s, 0)
+    raises("#1 to 'throttle' %(number above 0 expected, got 0", s.throttle, s, 0)
     raises("#1 to 'debounce'", s.debounce, s)
     raises("#1 to 'buffer'", s.buffer, s, -1)
     raises("#1 to 'split'", s.split, s, 0)

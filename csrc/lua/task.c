@@ -334,14 +334,14 @@ static void may_start(lua_State *L, rl_state *S) {
     luaL_error(L, "cannot start a task: the program has ended");
 }
 
-/* The options, if there are any, the function and its arguments stand from `first` on. A wait group gets what the task
-   holds of it from its start to its end. */
-static int start(lua_State *L, rl_state *S, int first, rl_gate *group) {
+/* The options, if there are any, the function and its arguments stand from `first` on; `level` is that of who starts it.
+   A wait group gets what the task holds of it from its start to its end. */
+static int start(lua_State *L, rl_state *S, int level, int first, rl_gate *group) {
   options o = {.at = first};
   may_start(L, S);
   if (lua_istable(L, first)) take_options(L, first++, &o);
   check_function(L, first);
-  rl_task *t = make_task(L, S, 1, first, &o);
+  rl_task *t = make_task(L, S, level, first, &o);
   const char *why = group ? join_group(t, group) : NULL;
   if (!why && !rl_task_start(t, run)) {
     rl_owner_end(&t->owner);
@@ -372,7 +372,7 @@ end, "moon")
 print(task:name(), task:await())  --> greeter  hello moon
 */
 static int rille_go(lua_State *L) {
-  return start(L, rl_self(L), 1, NULL);
+  return start(L, rl_self(L), 1, 1, NULL);
 }
 
 /***
@@ -388,7 +388,12 @@ Go's `WaitGroup.Go`. An error of the task is its own, as that of one started wit
 int rl_waitgroup_go(lua_State *L) {
   rl_state *S;
   rl_gate *g = (rl_gate *)rl_handle_check(L, &S, 1, RL_H_WAITGROUP);
-  return start(L, S, 2, g);
+  return start(L, S, 1, 2, g);
+}
+
+/* rille._go([opts,] fn, ...): as rille.go, started by who has called into the modules of the caller's folder. */
+static int rille_go_inside(lua_State *L) {
+  return start(L, rl_self(L), rl_member_starter(L), 1, NULL);
 }
 
 /* rille._member(crew, tasks, place, [opts,] fn, ...): starts a member of a group. Before it can run, its handle
@@ -712,8 +717,12 @@ const luaL_Reg rl_task_methods[] = {{"join", task_join},
 const luaL_Reg rl_stop_methods[] = {{"__call", stop_call}, {NULL, NULL}};
 
 void rl_open_task(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {
-      {"go", rille_go},          {"self", rille_self},        {"yield", rille_yield},
-      {"_member", rille_member}, {"_failure", rille_failure}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"go", rille_go},
+                                       {"self", rille_self},
+                                       {"yield", rille_yield},
+                                       {"_member", rille_member},
+                                       {"_go", rille_go_inside},
+                                       {"_failure", rille_failure},
+                                       {NULL, NULL}};
   rl_setfuncs(L, S, functions);
 }

@@ -18,7 +18,12 @@ local function name_of(value)
 end
 
 local function wrong(expected, value)
-  return ("%s expected, got %s"):format(expected, name_of(value))
+  local got = name_of(value)
+  -- Of a number that is not the right one it does not help to be told that it is one.
+  if got == "number" and (expected:find "^number" or expected:find "^integer") then
+    got = value ~= value and "nan" or ("%.14g"):format(value)
+  end
+  return ("%s expected, got %s"):format(expected, got)
 end
 
 local function callable(value)
@@ -35,9 +40,13 @@ function args.fn(n, name, value)
   return value
 end
 
+local function startable(value)
+  return type(value) == "function" or type(value) == "string"
+end
+
 --- A function, or the name of a module that yields one: what `rille.go` starts.
 function args.task(n, name, value)
-  if type(value) ~= "string" and not callable(value) then
+  if not startable(value) then
     refuse(n, name, wrong("function or module name", value))
   end
   return value
@@ -48,7 +57,7 @@ function args.tasks(n, name, value, empty)
   if type(value) ~= "table" then refuse(n, name, wrong("list of functions", value)) end
   if #value == 0 and not empty then refuse(n, name, "a list of at least one function expected") end
   for i, fn in ipairs(value) do
-    if type(fn) ~= "string" and not callable(fn) then
+    if not startable(fn) then
       refuse(n, name, ("%s at %d"):format(wrong("function or module name", fn), i))
     end
   end
@@ -89,6 +98,8 @@ end
 function args.done(n, name, value)
   if value ~= nil and not rille._stands_for_done(value) then
     refuse(n, name, wrong("done, channel, task, timer or number", value))
+  elseif value ~= value then
+    refuse(n, name, wrong("number of seconds", value))
   end
   return value
 end
@@ -110,6 +121,15 @@ function args.options(n, name, value, known)
     if expected then refuse(n, name, ("option '%s': %s"):format(key, wrong(expected, given))) end
   end
   return value
+end
+
+--- What came of a `pcall` of what sends something to a task. Its error has no position: that it
+-- cannot be sent is told of the place from where Rille was called.
+function args.sent(ok, ...)
+  if ok then return ... end
+  local err = ...
+  if type(err) == "string" and err:find "^cannot " then err = rille._starter() .. ": " .. err end
+  error(err, 0)
 end
 
 return args

@@ -57,4 +57,19 @@ function backoff.expected(value)
   end
 end
 
+local function expected_attempts(value)
+  local integer = type(value) == "number" and math.tointeger(value)
+  if value ~= math.huge and not (integer and integer >= 1) then
+    return "integer above 0 or math.huge"
+  end
+end
+
+--- For `args.options`: what those who try again are told.
+backoff.OPTIONS = {
+  attempts = expected_attempts,
+  backoff = backoff.expected,
+  jitter = backoff.expected_jitter,
+  retry_if = "function",
+}
+
 return backoff

@@ -11,10 +11,14 @@
 --
 -- A failure has the fields `value` (what was raised or returned), `message` (a string), and what
 -- its maker knows: `task` (the task's name), `id`, `traceback`, `cause`. Both have the method `is`:
--- `err:is "canceled"`.
+-- `err:is "canceled"`. As strings they can be printed, formatted by `%s` and concatenated, but not
+-- compared: not `err == "canceled"` but `err:is "canceled"` or, of an error of any type,
+-- `errors.is(err, "canceled")`.
 --
 -- After Go's package `errors`.
 -- @module errors
+
+local args = require "rille.args"
 
 local errors = {}
 
@@ -62,7 +66,7 @@ errors.failure = setmetatable(failure, {
   __call = function(class, value, fields)
     if getmetatable(value) == class then return value end
     local err = {}
-    for key, known in pairs(fields or {}) do err[key] = known end
+    for key, known in pairs(args.table(2, "failure", fields or {})) do err[key] = known end
     err.value, err.message = value, text_of(value)
     return setmetatable(err, class)
   end,
@@ -151,5 +155,11 @@ function errors.unwrap(err)
 end
 
 failure.is, joined.is = errors.is, errors.is
+
+local function concatenated(a, b)
+  return tostring(a) .. tostring(b)
+end
+
+failure.__concat, joined.__concat = concatenated, concatenated
 
 return errors

@@ -211,8 +211,7 @@ local function start(self, opts, fn, ...)
   local ok, task = pcall(rille._member, self._crew, self._tasks, place, opts, fn, self.done, ...)
   if ok then self._started, self._active = place, self._active + 1 end
   self._unsure = false
-  if ok then return task end
-  error(type(task) == "string" and rille._starter() .. ": " .. task or task, 0)
+  return args.sent(ok, task)
 end
 
 --- Starts `fn(done, ...)` as a task of the group.
@@ -344,12 +343,13 @@ end
 -- @function group:cancel
 -- @param[opt="canceled"] cause any value that can cross
 function group:cancel(cause)
-  self._cancel(cause)
+  args.sent(pcall(self._cancel, cause))
 end
 
 local SUPERVISED <const> = {
-  attempts = count, backoff = backoff.expected, jitter = backoff.expected_jitter,
-  restart_if = "function", name = "string", memory = count, pinned = "boolean",
+  attempts = backoff.OPTIONS.attempts, backoff = backoff.expected,
+  jitter = backoff.expected_jitter, restart_if = "function",
+  name = "string", memory = count, pinned = "boolean",
 }
 
 -- One attempt: a group, so that whatever happens to the supervisor nothing is left of it.
@@ -369,7 +369,7 @@ local function supervise(done, opts, task, fn, ...)
     if ok then return outcome end
     local n = #tries + 1
     tries[n] = outcome
-    local again = n ~= opts.attempts and (not opts.restart_if or opts.restart_if(outcome))
+    local again = n ~= opts.attempts and (not opts.restart_if or opts.restart_if(outcome, n))
   until not again or not rille.sleep(pauses(n), done)
   return nil, done:err() or errors.join(tries)
 end
@@ -379,11 +379,11 @@ end
 -- time, that is one, with all its failures [joined](errors.md). Each attempt is a task of its own.
 -- @function group:supervise
 -- @tparam[opt] table opts `attempts` (integer, after so many it is not started again; by default
--- always), `backoff` (the pause before a new attempt: the first one in seconds, from where it
--- doubles to 30 s; or a table with `first`, `factor`, `max` and `jitter`; or a function from the
--- number of the attempt to the pause), `jitter` (from 0 to 1, the share of a pause that is random),
--- `restart_if` (a function that gets the failure and says whether to go on), and `name`, `memory`
--- and `pinned`, as for [`rille.go`](tasks.md)
+-- `math.huge`: always), `backoff` (the pause before a new attempt: the first one in seconds, by
+-- default 0.1, from where it doubles to 30 s; or a table with `first`, `factor`, `max` and
+-- `jitter`; or a function from the number of the attempt to the pause), `jitter` (from 0 to 1, the
+-- share of a pause that is random), `restart_if(failure, attempt)` (a function that says whether to
+-- go on), and `name`, `memory` and `pinned`, as for [`rille.go`](tasks.md)
 -- @tparam function|string fn as for `group:go`
 -- @param ... its arguments
 -- @treturn task,... as `group:go`; it has the first result of the attempt that went well

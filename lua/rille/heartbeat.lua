@@ -20,6 +20,7 @@
 
 local rille = require "rille"
 local args = require "rille.args"
+local backoff = require "rille.backoff"
 
 -- The class of its objects: a module's table, so it is the same in all tasks.
 local heartbeat = { __name = "rille.heartbeat" }
@@ -130,7 +131,8 @@ end
 local function attend(timeout, fn, done)
   local heart <close> = make(timeout, done)
   local clearance <close> = rille.chan(1)
-  local task = rille.go({ name = "ward" }, work, clearance, fn, heart.silence, heart)
+  local opts = { name = "ward" }
+  local task = args.sent(pcall(rille._go, opts, work, clearance, fn, heart.silence, heart))
   local ward <close> = setmetatable({ task = task, heart = heart }, Ward)
   clearance:send(true)
   return outcome(ward, task:join(heart.silence))
@@ -140,7 +142,7 @@ end
 -- A silent worker is told to stop by its done; if it has not ended after `timeout` seconds more, it
 -- is interrupted. Then, after a pause, comes the next. No worker is left when this returns.
 -- @function heartbeat.steward
--- @tparam[opt] done done what stops it all
+-- @tparam done done what stops it all, or `nil`
 -- @tparam number timeout so many seconds without a beat are too long
 -- @tparam function fn the worker: calls `heart:beat()`, and stops when `done` fires
 -- @tparam[opt] table opts as for [rille.retry](retry.md); `attempts` is `math.huge` by default
@@ -160,7 +162,8 @@ function heartbeat.steward(done, timeout, fn, opts)
   args.number(2, "steward", timeout, 0)
   args.fn(3, "steward", fn)
   local own = { attempts = math.huge }
-  for key, value in pairs(args.table(4, "steward", opts or {})) do own[key] = value end
+  args.options(4, "steward", opts, backoff.OPTIONS)
+  for key, value in pairs(opts or {}) do own[key] = value end
   return rille.retry(done, function(below) return attend(timeout, fn, below) end, own)
 end
 

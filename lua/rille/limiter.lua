@@ -93,13 +93,11 @@ local function too_late(slept, ...)
   return nil, "deadline exceeded", "deadline exceeded"
 end
 
-local function check_count(self, i, name, n)
-  n = args.integer(i, name, n == nil and 1 or n, 1)
+local function check_burst(self, i, name, n)
   if n > self.burst and self.rate < math.huge then
     local text = "bad argument #%d to '%s' (at most the burst of %d expected, got %d)"
     error(text:format(i, name, self.burst, n), 3)
   end
-  return n
 end
 
 --- Makes a limiter.
@@ -133,7 +131,8 @@ end
 -- assert(select(2, limiter:wait(0)) == "deadline exceeded")
 function limiter:wait(done, n)
   args.done(1, "wait", done)
-  n = check_count(self, 2, "wait", n)
+  n = args.integer(2, "wait", n == nil and 1 or n, 1)
+  check_burst(self, 2, "wait", n)
   if self.rate == math.huge then return rille.sleep(0, done) end
   local seconds = remaining(done)
   local most = seconds < math.huge and seconds * self.rate or seconds
@@ -147,7 +146,8 @@ end
 -- @tparam[opt=1] integer n how many tokens, not more than the burst
 -- @treturn boolean did it get them?
 function limiter:try(n)
-  n = check_count(self, 1, "try", n)
+  n = args.integer(1, "try", n == nil and 1 or n, 1)
+  check_burst(self, 1, "try", n)
   if self.rate == math.huge then return true end
   return select(2, cell.update(self.cell, taken, self, n, 0))
 end

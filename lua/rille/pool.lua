@@ -76,13 +76,13 @@ end
 
 -- What the supervisor gets; it is not decoded there, but goes on to the workers.
 local function recipe(fn, opts)
-  return (rille.done { values = { fn = fn, init = opts.init } })
+  return (args.sent(pcall(rille.done, { values = { fn = fn, init = opts.init } })))
 end
 
 -- A promise tells the supervisor that nobody has the pool any more.
 local function start(pool, given, opts, name)
   local dropped, keep = rille._promise()
-  local supervisor = rille.go({ name = name }, "rille.pool.supervisor", {
+  local supervisor = rille._go({ name = name }, "rille.pool.supervisor", {
     name = name, memory = opts.memory, pinned = opts.pinned, recipe = given,
     jobs = pool.jobs, pings = pool.pings, deaths = pool.deaths,
     done = pool.done, fire = pool.fire, dropped = dropped,
@@ -112,7 +112,7 @@ end
 -- end, { init = function() return {} end })
 -- assert(pool:submit("moon"):await() == 1)
 local function new(done, n, fn, opts)
-  local first = type(n) == "number" and 1 or 0
+  local first = (type(n) == "number" or done == nil and n ~= nil) and 1 or 0
   if first == 0 then done, n, fn, opts = nil, done, n, fn end
   args.done(1, "pool", done)
   n = args.integer(first + 1, "pool", n, 1)
@@ -151,7 +151,7 @@ end
 -- `nil`, the error of that and the cause. Nothing was submitted then
 -- @raise `cannot send ...` with the path of what cannot cross
 function Pool:submit(...)
-  return sent(self, rille._request(self.jobs, self.done, ...))
+  return sent(self, args.sent(pcall(rille._request, self.jobs, self.done, ...)))
 end
 
 --- Submits a job if there is room in the queue, or a worker waits for one.
@@ -162,7 +162,7 @@ end
 -- @treturn nil,string,any as `pool:submit`
 -- @raise as `pool:submit`
 function Pool:try_submit(...)
-  return sent(self, rille._try_request(self.jobs, self.done, ...))
+  return sent(self, args.sent(pcall(rille._try_request, self.jobs, self.done, ...)))
 end
 
 --- Submits a job, waiting no longer than its first argument allows.
@@ -178,7 +178,8 @@ function Pool:submit_within(done, ...)
     local got, err, cause = self:try_submit(...)
     if got or err ~= "full" then return got, err, cause end
   end
-  return sent(self, rille._request(self.jobs, rille.any(self.done, done), ...))
+  local guard = rille.any(self.done, done)
+  return sent(self, args.sent(pcall(rille._request, self.jobs, guard, ...)))
 end
 
 -- What a wait for the end of all jobs comes to when something else has ended it.
@@ -241,7 +242,7 @@ end
 -- @param[opt] cause any value that can cross
 -- @raise when the cause cannot cross
 function Pool:cancel(cause)
-  self.fire(cause)
+  args.sent(pcall(self.fire, cause))
 end
 
 function Pool:__close()

@@ -14,20 +14,6 @@ local errors = require "rille.errors"
 
 local KEPT = 100 -- errors, of more attempts than that
 
-local function attempts_expected(value)
-  local integer = type(value) == "number" and math.tointeger(value)
-  if value ~= math.huge and not (integer and integer >= 1) then
-    return "integer above 0 or math.huge"
-  end
-end
-
-local KNOWN = {
-  attempts = attempts_expected,
-  backoff = backoff.expected,
-  jitter = backoff.expected_jitter,
-  retry_if = "function",
-}
-
 local function raised(value)
   local task = rille.self()
   local traceback = debug.traceback(nil, 2)
@@ -89,7 +75,7 @@ end
 -- attempt, unless all have been made, `retry_if` says no, or `done` has fired, which also cuts a
 -- pause short. An interruption that meets `fn` is an error of it like any other.
 -- @function rille.retry
--- @tparam[opt] done done what stops it; `fn` gets a done below it, which fires when `retry`
+-- @tparam done done what stops it, or `nil`; `fn` gets a done below it, which fires when `retry`
 -- returns: so what an attempt has left running is told to stop
 -- @tparam function fn what is tried; `attempt` counts from 1
 -- @tparam[opt] table opts `attempts`: how many at most (3; `math.huge` for no end); `backoff`: the
@@ -115,8 +101,7 @@ end
 return function(done, fn, opts)
   args.done(1, "retry", done)
   args.fn(2, "retry", fn)
-  args.options(3, "retry", opts, KNOWN)
-  opts = opts or {}
+  opts = args.options(3, "retry", opts, backoff.OPTIONS)
   local own, cancel <close> = rille.done(done) -- luacheck: ignore 211
   if own:err() then return nil, own:err(), own:cause() end
   return attempt_from({

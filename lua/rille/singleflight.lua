@@ -74,7 +74,8 @@ end
 local function prepare(clearance, left, fn, key)
   local done, cancel = rille.done()
   local seats = cell.new { n = 1, gone = left }
-  local task = rille.go({ name = "singleflight" }, fly, clearance, seats, done, fn, key)
+  local opts = { name = "singleflight" }
+  local task = args.sent(pcall(rille._go, opts, fly, clearance, seats, done, fn, key))
   return { task = task, seats = seats, cancel = cancel }
 end
 

@@ -115,14 +115,14 @@ local function launch(plan, done, launching)
     plan.feed(above, launching)
   end
   for i = 1, plan.width do
-    tasks[i] = rille.go({ name = segment.task }, stages.run, segment, i)
+    tasks[i] = args.sent(pcall(rille._go, { name = segment.task }, stages.run, segment, i))
     table.insert(launching.tasks, tasks[i])
   end
   return tasks
 end
 
 local function keep(keeper)
-  return rille.go({ name = "keeper of a stream" }, stages.keep, keeper)
+  return rille._go({ name = "keeper of a stream" }, stages.keep, keeper)
 end
 
 -- What each of `width` tasks takes one of as it ends, but for the last: there is none left.
@@ -223,8 +223,9 @@ end
 --- A stream of what is there: the items of a list, what a channel gives until it is closed, or what
 -- an iterator gives until it gives `nil`.
 -- The list crosses to a task as a copy, in one message. An iterator that is a Lua function crosses
--- too; it is called without arguments, and is what `stream.generate` takes. Of a channel that is
--- somebody else's this is the or-done pattern.
+-- too; it is called without arguments, and is what `stream.generate` takes. One that is not, as of
+-- `io.lines`, `string.gmatch` or `coroutine.wrap`, stays where it is: what crosses is a function
+-- that makes it over there. Of a channel that is somebody else's this is the or-done pattern.
 -- @function stream.from
 -- @tparam done done what stops the stream, or `nil`
 -- @tparam list|channel|timer|function items where they are
@@ -233,6 +234,15 @@ end
 -- @usage
 -- local list = rille.stream.from(nil, { 3, 1, 2 }):map(function(n) return 2 * n end):collect()
 -- assert(table.concat(list, " ") == "6 2 4")
+-- @usage
+-- local function words_of(text)
+--   local words
+--   return function()
+--     words = words or text:gmatch "%a+"
+--     return words()
+--   end
+-- end
+-- assert(#rille.stream.from(nil, words_of "one small step"):collect() == 3)
 function stream.from(done, items)
   args.done(1, "from", done)
   local input = received(items)
@@ -515,7 +525,11 @@ local function attach(shared, i, above, launching)
   if shared.missing > 0 then return {} end
   local tasks, done, cancel = {}, rille.done(rille.all(table.unpack(shared.dones)))
   local within = { roots = shared.roots, tasks = tasks, shared = shared.before }
-  local last = launch(shared.plan, done, within)
+  local ok, last = pcall(launch, shared.plan, done, within)
+  if not ok then -- the other ends wait for what is not going to start
+    stages.fail(shared.roots, last, { stage = name_of(shared.plan.segment) })
+    error(last, 0)
+  end
   shared.keeper = keep { done = done, cancel = cancel, last = last, tasks = tasks, id = false }
   return {}
 end
@@ -744,6 +758,8 @@ end
 -- waits for that, and raises the failure: join it after the channel was read. If nobody does, the
 -- failure is reported as that of any task. Who stops reading before the end stops the
 -- stream by its done, by `s:close()`, or by interrupting that task.
+--
+-- In a list of arguments the channel alone is `(s:chan())`.
 -- @function s:chan
 -- @tparam[opt=128] integer capacity
 -- @treturn receiver

@@ -11,6 +11,7 @@
 -- in a table. Then the worker has died with the job in its hands.
 -- @module rille.pool.future
 
+local args = require "rille.args"
 local rille = require "rille"
 
 local Future = { __name = "rille.future", __case = "ended" }
@@ -36,12 +37,17 @@ local function conclude(outcome)
   return false, rille.errors.failure(LOST)
 end
 
-function Future:join(done)
-  local ended, err, cause = self.ended:wait(done)
+local function join(future, done)
+  local ended, err, cause = future.ended:wait(done)
   if not ended then return nil, err, cause end
-  local outcome = self.ended:cause()
+  local outcome = future.ended:cause()
   if type(outcome) ~= "table" and outcome ~= "canceled" then return true, outcome end
-  return conclude(outcome_of(self))
+  return conclude(outcome_of(future))
+end
+
+function Future:join(done)
+  args.done(1, "join", done)
+  return join(self, done)
 end
 
 local function give(ok, ...)
@@ -50,7 +56,8 @@ local function give(ok, ...)
 end
 
 function Future:await(done)
-  return give(self:join(done))
+  args.done(1, "await", done)
+  return give(join(self, done))
 end
 
 function Future:traceback()
