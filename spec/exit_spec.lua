@@ -561,6 +561,36 @@ describe("a forked child #exec", function()
     local over = "false\tthe program's runtime has ended\n"
     assert.equal(over:rep(3) .. "0\nparent\n", result.out)
   end)
+
+  -- Threads that the child does not have hold locks when it is made, now and then.
+  it("waits for nothing when guards are closed there and handles collected #notasan #nottsan", function()
+    local result = ended(0, forked [[
+      local slots, parent, stop, finish = rille.semaphore(2), rille.done(), rille.done()
+      local one = rille.go(function()
+        local try, release = slots.try_acquire, slots.release
+        while not stop:err() do
+          for _ = 1, 1000 do if try(slots) then release(slots) end end
+        end
+      end)
+      local other = rille.go(function()
+        while not stop:err() do select(2, rille.done(parent))() end
+      end)
+      for _ = 1, 100 do
+        local guard <close> = slots:guard()
+        local child = rille.done(parent)
+        assert(fork(function()
+          guard()
+          child = nil
+          collectgarbage()
+        end) == 0)
+      end
+      finish()
+      one:await()
+      other:await()
+      print "no child hangs"
+    ]])
+    assert.equal("no child hangs\n", result.out)
+  end)
 end)
 
 describe("a signal handler in Lua #exec", function()

@@ -28,6 +28,8 @@ static void release(rl_guard *u, bool forgotten) {
   rl_gate *g = gate_of(u);
   if (!u->open) return;
   u->open = false;
+  if (u->state->over)
+    return; /* nobody waits any more; in a forked child the gate may stay locked */
   if (g->type == RL_SEMAPHORE)
     rl_grant_end(o, u->shared, false);
   else if (u->shared)
@@ -44,7 +46,7 @@ static int guard_close(lua_State *L) {
 static int guard_gc(lua_State *L) {
   rl_guard *u = lua_touserdata(L, 1);
   release(u, true);
-  rl_unhold(&u->state->holder, &u->edge);
+  rl_handle_end_edge(u->state, &u->edge);
   return 0;
 }
 

@@ -70,7 +70,7 @@ static int handle_gc(lua_State *L) {
   rl_handle *h = rl_handle_test(L, 1);
   if (!h) return 0;
   h->mark = NULL;
-  rl_unhold(&h->state->holder, &h->edge);
+  rl_handle_end_edge(h->state, &h->edge);
   return 0;
 }
 
@@ -253,6 +253,10 @@ void rl_handle_hold_edge(lua_State *L, rl_state *S, rl_edge *e, rl_object *o, ui
   rl_handle_hold_late(L, S, &m);
   e->ref.to = o;
   e->ref.rights = rights;
+}
+
+void rl_handle_end_edge(rl_state *S, rl_edge *e) {
+  if (!S->over) rl_unhold(&S->holder, e);
 }
 
 /* Makes `h` hold the object: from now on it is a handle. */

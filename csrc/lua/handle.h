@@ -89,6 +89,9 @@ void rl_handle_hold_late(lua_State *L, rl_state *S, rl_msg *m);
 void rl_handle_drop_late(rl_state *S);
 /* Makes `e`, of a userdata that ends it when it is finalized, an edge of the state; takes a count of `o`. */
 void rl_handle_hold_edge(lua_State *L, rl_state *S, rl_edge *e, rl_object *o, uint8_t rights);
+/* Ends it, as its userdata is finalized. In a forked child it stays: a lock that this came to may be held by a thread
+   that is not there. */
+void rl_handle_end_edge(rl_state *S, rl_edge *e);
 
 /* For modules of Lua: empties the handle at 1 as its finalizer does, without waiting for the garbage collector. */
 int rl_handle_forget(lua_State *L);

@@ -9,7 +9,7 @@ static const char type_name[] = "rille.sending";
 
 static int sending_gc(lua_State *L) {
   rl_sending *s = luaL_checkudata(L, 1, type_name);
-  if (s->offer.edge.ref.to) rl_unhold(&s->state->holder, &s->offer.edge);
+  if (s->offer.edge.ref.to) rl_handle_end_edge(s->state, &s->offer.edge);
   rl_msg_drop(&s->offer.msg);
   return 0;
 }
