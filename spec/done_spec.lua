@@ -1421,6 +1421,15 @@ describe("a request", function()
     awaited(promise)
   end)
 
+  it("that is refused for its done leaves no message behind", function()
+    local ch, text = rille.chan(1), ("x"):rep(1000)
+    local before = rille.stats().message_bytes
+    for _, call in ipairs { rille._request, rille._try_request } do
+      assert.matches("done, channel", select(2, pcall(call, ch, {}, text)))
+    end
+    assert.is_true(rille.stats().message_bytes < before + #text)
+  end)
+
   it("waits while there is no room, and is cut short", function()
     local ch, done, cancel = rille.chan(), rille.done()
     local task = rille.go(function() return rille._request(ch, done, "v") end)

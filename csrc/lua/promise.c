@@ -48,6 +48,8 @@ static rl_state *describe(lua_State *L) {
   rl_state *S;
   rl_chan *c = (rl_chan *)rl_handle_check(L, &S, CHANNEL, RL_H_CHAN);
   rl_msg m = {.tag = RL_MSG_NONE};
+  rl_wait_begin(S->wait, "send");
+  rl_wait_guard(L, S, GUARD); /* raises now if it has to: afterwards there is the message */
   rl_handle *cancel = push_cancel(L, S, push_promise(L, S));
   lua_rotate(L, PROMISE, 2);
   rl_encode_call(L, S, CANCEL, lua_gettop(L) - CANCEL + 1, &m);
