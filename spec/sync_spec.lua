@@ -734,6 +734,27 @@ describe("a cond", function()
     assert.same({ nil, "canceled", "canceled", "abandoned" }, tasks[2]:await(BOUND))
   end)
 
+  it("does so too in a task that has caught that it was unwound", function()
+    local mutex, cond = rille.mutex(), rille.cond()
+    local task = waiting(function()
+      local _, leaked = pcall(rille.never.recv, rille.never)
+      mutex:lock()
+      local _, err = pcall(cond.wait, cond, mutex)
+      mutex:unlock()
+      return leaked, err
+    end)
+    assert.equal(1, rille.collect())
+    until_waiting(task)
+    mutex:lock()
+    task:interrupt "one"
+    while select(2, task:status()) ~= "lock " .. tostring(mutex) do rille.yield() end
+    task:interrupt "two"
+    rille.sleep(0.005)
+    until_waiting(task)
+    mutex:unlock()
+    assert.same({ "leaked", "two" }, { task:await(BOUND) })
+  end)
+
   it("does not give a signal to one that has left", function()
     local mutex, cond, done, cancel = rille.mutex(), rille.cond(), rille.done()
     local first = waiters(1, mutex, cond, done)[1]

@@ -716,12 +716,18 @@ static int call_relock(lua_State *L, rl_state *S) {
   return lua_pcallk(L, 2, 1, 0, (lua_KContext)S, relocked);
 }
 
+/* Is the error on top what unwinds the task? What did so before, and was caught, does not count. */
+static bool unwinds(lua_State *L, rl_state *S) {
+  const char *text = S->unwound && lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  return text && strstr(text, S->unwound);
+}
+
 /* An interruption meanwhile is the error of the wait; but what unwinds the task does so at once. */
 static int relocked(lua_State *L, int status, lua_KContext ctx) {
   rl_state *S = (rl_state *)ctx;
   for (;;) {
     if (status == LUA_OK || status == LUA_YIELD) return conclude_wait(L);
-    if (!S->task || S->unwound || status != LUA_ERRRUN) return lua_error(L);
+    if (!S->task || unwinds(L, S) || status != LUA_ERRRUN) return lua_error(L);
     lua_replace(L, RESULTS);
     lua_settop(L, RESULTS);
     lua_pushboolean(L, 1);
