@@ -625,6 +625,24 @@ describe("a signal handler in Lua #exec", function()
     end
     os.remove(path)
   end)
+
+  it("is called in one wait after the other", function()
+    local path = c_module "handler"
+    local result = ended(0, proc.run(([[
+      local seen = rille.chan(1)
+      assert(package.loadlib('%s', "luaopen_handler"))()(function() seen:send "handled" end)
+      for _ = 1, 3 do
+        local task = rille.go(function()
+          rille.sleep(0.01)
+          os.execute "kill -USR1 $PPID"
+        end)
+        print(seen:recv(20))
+        task:await()
+      end
+    ]]):format(path)))
+    assert.equal(("handled\n"):rep(3), result.out)
+    os.remove(path)
+  end)
 end)
 
 -- #nottsan: ThreadSanitizer flushes stdout itself, without a bound, and delivers no signal to a

@@ -199,7 +199,6 @@ static int call_main_hook(lua_State *L) {
 /* Lets the hook raise what it has to raise; the wait was taken back. What the hook calls may wait itself, so
    what is waited for here is kept aside. */
 static void run_hook(lua_State *L, rl_state *S) {
-  lua_Hook hook = lua_gethook(S->L);
   rl_wait *kept = S->wait, other;
   rl_wait_open(&other, kept->waiter);
   S->wait = &other;
@@ -209,7 +208,7 @@ static void run_hook(lua_State *L, rl_state *S) {
   rl_wait_close(&other);
   S->wait = kept;
   if (!failed) {
-    S->hook = hook;
+    S->hook = lua_gethook(S->L); /* one that has put itself off may come again */
     return;
   }
   lua_sethook(S->L, NULL, 0, 0);
