@@ -293,6 +293,12 @@ static bool for_signal(rl_wait *W) {
   return W->n > 0 && last_case(W)->op == RL_CASE_SIGNAL;
 }
 
+/* At a barrier that has opened while the wait was taken back, and has counted it. */
+static bool has_arrived(rl_wait *W) {
+  rl_case *c = W->n > 0 ? last_case(W) : NULL;
+  return c && c->op == RL_CASE_PASS && rl_case_gate(c)->type == RL_BARRIER && c->msg.u.i != 0;
+}
+
 /* Now that it can be woken: nothing is lost between unlocking and waiting. */
 static void unlock_for_signal(rl_state *S) {
   rl_gate *mutex = last_case(S->wait)->msg.u.p;
@@ -320,7 +326,8 @@ int rl_wait_for(lua_State *L, rl_state *S, rl_finish finish) {
     rl_sched_parked();
     if (S->task) block_task(S);
     if (S->task || block_main(L, S)) return rl_wait_resumed(L, S);
-    if (for_signal(S->wait)) { /* for a while it could not be signaled: it may have missed one */
+    /* for a while it could not be woken: it may have missed a signal */
+    if (for_signal(S->wait) || has_arrived(S->wait)) {
       S->wait->won = S->wait->n - 1;
       return conclude(L, S, RL_OK);
     }
