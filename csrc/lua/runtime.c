@@ -46,6 +46,7 @@ A finalizer (`__gc`) may use Rille, but a wait in it raises `cannot wait in a fi
 #include "lua/report.h"
 
 static const double FLUSH_TIME = 0.2;
+static const double STDOUT_TIME = 0.5; /* it is blocked more seldom than others, and missed more */
 
 /* A thread of the module must never find its code unmapped: it stays loaded. */
 static void pin_library(void) {
@@ -57,24 +58,33 @@ static void pin_library(void) {
   if (dladdr(here.p, &info) && info.dli_fname) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
-static atomic_uint unflushed; /* flushes under way */
+/* A flush that has a time limit. */
+typedef struct flush {
+  FILE *file; /* NULL: all */
+  double time;
+  atomic_uint under_way;
+} flush;
 
-static void *flush(void *file) {
-  fflush(file);
-  if (atomic_fetch_sub(&unflushed, 1) == 1) rl_futex_wake(&unflushed, 1);
+static void *run_flush(void *ud) {
+  flush *f = ud;
+  fflush(f->file);
+  atomic_store(&f->under_way, 0);
+  rl_futex_wake(&f->under_way, 1);
   return NULL;
 }
 
 /* A file may be locked by an abandoned task that is blocked in writing a full pipe, or in reading an empty
    one: then the flush of all files gets no further than there, which must not keep back stdout. */
 static void flush_bounded(void) {
-  FILE *const files[] = {stdout, NULL};
-  double until = rl_now() + FLUSH_TIME;
-  unsigned n;
-  atomic_fetch_add(&unflushed, 2);
-  for (int i = 0; i < 2; i++)
-    if (!rl_thread_start(flush, files[i])) atomic_fetch_sub(&unflushed, 1);
-  while ((n = atomic_load(&unflushed)) > 0 && rl_futex_wait(&unflushed, n, until)) continue;
+  static flush flushes[] = {{.time = STDOUT_TIME}, {.time = FLUSH_TIME}};
+  double start = rl_now();
+  flushes[0].file = stdout;
+  for (int i = 0; i < 2; i++) {
+    atomic_store(&flushes[i].under_way, 1);
+    if (!rl_thread_start(run_flush, &flushes[i])) atomic_store(&flushes[i].under_way, 0);
+  }
+  for (flush *f = flushes; f < flushes + 2; f++)
+    while (atomic_load(&f->under_way) && rl_futex_wait(&f->under_way, 1, start + f->time)) continue;
 }
 
 static pid_t home; /* whose exit is ours to do: not a forked child's that has none of our threads */
