@@ -4,7 +4,7 @@ local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local exits = require "spec.support.early_exits"
+local exits = require "spec.support.exits"
 local helper = require "spec.helper"
 local rille = require "rille"
 local testing = require "rille.testing"
@@ -238,10 +238,11 @@ end)
 describe("early exits", function()
   it("of a breaker's calls leave nothing behind, nor any probe under way", function()
     local breaker = rille.breaker { failures = 2, reset = 1e-4, half_open = 2 }
-    exits.run(function(done)
+    exits.run(20, function(done, plan)
       for _ = 1, 4 do
         breaker:run(function()
-          if math.random(3) == 1 then error "failed" end
+          if math.random(3) == 1 and plan.way == "error" then error("mine", 0) end
+          if math.random(3) == 1 then return nil, "failed" end
           return rille.sleep(math.random() * 1e-4, done)
         end)
       end

@@ -4,7 +4,7 @@ local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local exits = require "spec.support.early_exits"
+local exits = require "spec.support.exits"
 local helper = require "spec.helper"
 local rille = require "rille"
 local testing = require "rille.testing"
@@ -235,7 +235,7 @@ end)
 
 describe("early exits", function()
   it("of hearts and stewards leave nothing behind", function()
-    exits.run(function(done)
+    exits.run(20, function(done)
       local heart <close> = rille.heartbeat(math.random() * 1e-3, done)
       rille.go(function()
         while heart:beat() do rille.sleep(math.random() * 1e-4) end

@@ -4,7 +4,7 @@ local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local exits = require "spec.support.early_exits"
+local exits = require "spec.support.exits"
 local helper = require "spec.helper"
 local rille = require "rille"
 local testing = require "rille.testing"
@@ -220,7 +220,7 @@ end)
 describe("early exits", function()
   it("of a limiter's wait leave nothing behind, nor any token taken", function()
     local limiter = rille.limiter(20000, 3)
-    exits.run(function(done)
+    exits.run(20, function(done)
       for _ = 1, 5 do
         limiter:wait(done, math.random(3))
         if math.random(5) == 1 then break end

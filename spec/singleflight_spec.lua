@@ -4,7 +4,7 @@ local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
-local exits = require "spec.support.early_exits"
+local exits = require "spec.support.exits"
 local helper = require "spec.helper"
 local rille = require "rille"
 
@@ -188,7 +188,7 @@ end)
 
 describe("early exits", function()
   it("of singleflight leave nothing behind", function()
-    exits.run(function(done, flights)
+    exits.run(20, function(done, _, flights)
       local key = math.random(3)
       local value, err = flights:run(key, function(own)
         if key == 3 then return nil, "failed" end

@@ -1,14 +1,12 @@
 -- Locks and counters: mutexes, semaphores and their kin. What tasks do to each other is seen by
--- waiting for events; a wait that must not come to an end is looked at where its task waits.
---
---     RILLE_SEED=n      the seed of the random exits (by default that of the clock; it is printed
---                       when a test fails)
---     RILLE_EXITS=n     so many of each (1,000 by default)
+-- waiting for events; a wait that must not come to an end is looked at where its task waits. See
+-- spec/support/exits.lua for the settings of the random exits.
 
 local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
+local exits = require "spec.support.exits"
 local helper = require "spec.helper"
 local rille = require "rille"
 
@@ -912,81 +910,35 @@ describe("once", function()
   end)
 end)
 
--- Random exits. A crowd of tasks uses one object; each is ended in a way and at a moment drawn from
--- the seed: by an error of its own, by leaving a loop, by its done (canceled, or a deadline), by
--- an interruption, or not at all. Half of the handles are dropped. What is then left is looked at.
+-- Random exits. A crowd of tasks uses one object, and each is left early. What is then left is
+-- looked at.
 
-local seed = math.tointeger(os.getenv "RILLE_SEED") or os.time()
-local exits = math.tointeger(os.getenv "RILLE_EXITS") or 1000
 local CROWD = 25
 
 -- In a task: `use(object, done, body)` calls the body while it holds the object.
-local function player(object, use, how, n, done)
+local function player(done, plan, object, use)
   local yield = require "rille".yield
   local function body(check)
-    if how == "fail" then error("failed", 0) end
-    for _ = 1, n do yield() end
+    if plan.way == "error" then error("mine", 0) end
+    for _ = 1, plan.seed % 4 do yield() end
     if check and not check() then error("overlap", 0) end
-    return how == "leave"
+    return plan.way == "break"
   end
   for _ = 1, 3 do
     if use(object, done, body) or done:err() then break end
   end
 end
 
-local WAYS = { "fail", "leave", "cancel", "deadline", "interrupt", "end" }
-
-local function pause()
-  for _ = 1, math.random(0, 20) do rille.yield() end
-end
-
-local function start_one(object, use, below)
-  local how = WAYS[math.random(#WAYS)]
-  local opts = how == "deadline" and { timeout = math.random() * 0.002 } or nil
-  local done, cancel = rille.done(below, opts)
-  return { how = how, cancel = cancel,
-    task = rille.go(player, object, use, how, math.random(0, 3), done) }
-end
-
-local function end_one(one)
-  pause()
-  if one.how == "cancel" then one.cancel() end
-  if one.how == "interrupt" then one.task:interrupt "stop" end
-  if math.random(2) == 1 then one.cancel = nil end
-end
-
--- Fails only by what the exits are.
-local function ended_well(task)
-  local ok, err = task:join(BOUND)
-  assert.is_true(ok or err == "failed" or err == "stop", tostring(err))
-end
-
--- One crowd at one object; then `rest(object)` must be true.
-local function crowd(make, use, stir, rest)
-  local object, all, cancel_all = make(), rille.done()
-  local ones = {}
-  for i = 1, CROWD do ones[i] = start_one(object, use, all) end
-  for _, one in ipairs(ones) do
-    end_one(one)
-    stir(object)
-  end
-  cancel_all()
-  for _, one in ipairs(ones) do ended_well(one.task) end
-  assert.is_true(rest(object))
-end
-
-local function nothing() end
-
-local function leaves_nothing(title, make, use, rest, stir)
+-- After each crowd `rest(object)` must be true.
+local function leaves_nothing(title, make, use, rest)
   it("leave nothing behind at " .. title, function()
-    math.randomseed(seed)
-    local ok, err = pcall(function()
-      for _ = 1, exits // CROWD do crowd(make, use, stir or nothing, rest) end
+    exits.rounds(1000 // CROWD, function()
+      local object = make()
+      exits.crowd(CROWD, player, object, use)
+      assert.is_true(rest(object))
     end)
-    assert.is_true(ok, ("RILLE_SEED=%d: %s"):format(seed, tostring(err)))
     collectgarbage()
     assert.equal(0, #rille.leaks())
-    assert.equal(0, #rille.tasks())
   end)
 end
 
@@ -1049,14 +1001,14 @@ describe("random exits", function()
   leaves_nothing("a cond", function() return { rille.mutex(), rille.cond() } end,
     function(object, done, body)
       local mutex, cond = object[1], object[2]
+      cond:signal()
       local guard <close> = mutex:guard(done)
       if not guard then return true end
       cond:wait(mutex, done)
       if mutex:try_lock() then error("overlap", 0) end
       return body()
     end,
-    function(object) return object[1]:try_lock() end,
-    function(object) object[2]:signal() end)
+    function(object) return object[1]:try_lock() end)
 
   leaves_nothing("a barrier", function() return rille.barrier(3) end,
     function(barrier, done, body)
@@ -1083,7 +1035,7 @@ describe("random exits", function()
       return result == nil
     end,
     function(object)
-      pcall(object[1].run, object[1], nothing)
+      pcall(object[1].run, object[1], function() end)
       return object[2]:get() <= 1
     end)
 end)

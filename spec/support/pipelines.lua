@@ -153,30 +153,35 @@ function pipelines.numbers(list, in_order)
   return out
 end
 
---- Reads a random stream to some point by a random end, as a caller that may be stopped.
-function pipelines.play(seed, done)
-  math.randomseed(seed)
-  local s = pipelines.make(done)
-  local how, stop = math.random(4), math.random(0, 400)
-  local n = 0
+-- Ends: each reads it all, unless `count` raises or says that it is enough.
+local ends = {
+  function(s, count) s:each(count) end,
+  function(s, count) s:reduce(count, 0) end,
+  function(s) s:collect() end,
+  function(s, count)
+    for _ in s:iter() do
+      if not count() then break end
+    end
+  end,
+  function(s, count)
+    for _ in s do
+      if not count() then break end
+    end
+  end,
+}
+
+--- Reads a random stream to some point by a random end, as the body of a task that is left in the
+-- way of that plan (see spec.support.exits).
+function pipelines.play(done, plan)
+  local stop, n = math.random(0, 400), 0
   local function count()
     n = n + 1
-    if n == stop then error("enough", 0) end
+    if n == stop and plan.way == "error" then error("mine", 0) end
     if n % 7 == 0 then rille.yield() end
-    return n
+    return n < stop or plan.way ~= "break" and plan.way ~= "drop"
   end
-  if how == 1 then
-    s:each(count)
-  elseif how == 2 then
-    s:reduce(count)
-  elseif how == 3 then
-    for _ in s:iter() do
-      if n + 1 == stop then break end
-      count()
-    end
-  else
-    s:collect()
-  end
+  local ok, err = pcall(pick(ends), pipelines.make(done), count)
+  if not ok and err ~= done:err() then error(err, 0) end
 end
 
 return pipelines
