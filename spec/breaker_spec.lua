@@ -227,7 +227,7 @@ describe("the options of a breaker", function()
     raises("unknown option 'after'", rille.breaker, { after = 5 })
     for _, name in ipairs { "failures", "half_open" } do
       for _, value in ipairs { 0, 1.5, "3", math.huge } do
-        raises("option '" .. name .. "': integer above 0", rille.breaker, { [name] = value })
+        raises("option '" .. name .. "': integer of at least 1", rille.breaker, { [name] = value })
       end
     end
     raises("option 'reset': number of seconds", rille.breaker, { reset = -1 })

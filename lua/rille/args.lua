@@ -88,6 +88,21 @@ function args.integer(n, name, value, least)
   return integer
 end
 
+-- For `args.options`, which calls these: what is expected when a value is not it.
+
+--- An integer (or a float that is one) of at least `least`.
+function args.at_least(least)
+  return function(value)
+    local integer = type(value) == "number" and math.tointeger(value)
+    if not integer or integer < least then return ("integer of at least %d"):format(least) end
+  end
+end
+
+--- How long something lasts.
+function args.seconds(value)
+  if type(value) ~= "number" or value ~= value or value < 0 then return "number of seconds" end
+end
+
 --- What was made of `value`; if that is nil or false, something else was expected.
 function args.as(n, name, made, expected, value)
   if not made then refuse(n, name, wrong(expected, value)) end

@@ -88,16 +88,7 @@ local function noted(report, ...)
   return ...
 end
 
-local function integer(value)
-  local n = type(value) == "number" and math.tointeger(value)
-  if not n or n < 1 then return "integer above 0" end
-end
-
-local function seconds(value)
-  if type(value) ~= "number" or value ~= value or value < 0 then return "number of seconds" end
-end
-
-local KNOWN = { failures = integer, reset = seconds, half_open = integer }
+local KNOWN = { failures = args.at_least(1), reset = args.seconds, half_open = args.at_least(1) }
 
 --- Makes a breaker.
 -- @function rille.breaker

@@ -37,10 +37,7 @@ group.__index = group
 local MANY <const> = 0x7fffffff
 local NONE <const> = {}
 
-local function count(value)
-  local n = type(value) == "number" and math.tointeger(value)
-  return not (n and n > 0) and "integer of at least 1" or nil
-end
+local count <const> = args.at_least(1)
 
 local function policy(value)
   return value ~= "first" and value ~= "all" and "'first' or 'all'" or nil

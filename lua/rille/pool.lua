@@ -52,15 +52,7 @@ local MANY = 1 << 30 -- deaths that are counted
 local CLOSED = "send on closed channel"
 local PINGS = 16 -- calls of drain at a time before they wait for one another
 
-local function none_below(least)
-  return function(value)
-    if math.type(value) ~= "integer" or value < least then
-      return ("integer of at least %d"):format(least)
-    end
-  end
-end
-
-local OPTIONS = { queue = none_below(0), memory = none_below(1), init = "function",
+local OPTIONS = { queue = args.at_least(0), memory = args.at_least(1), init = "function",
   name = "string", pinned = "boolean" }
 
 local function place()

@@ -2,17 +2,13 @@
 -- @module rille.runners
 
 local rille = require "rille"
+local args = require "rille.args"
 local errors = require "rille.errors"
 
 local runners = {}
 runners.__index = runners
 
---- What is expected when a value is no delay, for `args.options`.
-function runners.expected_delay(value)
-  if type(value) ~= "number" or value ~= value or value < 0 then return "number of seconds" end
-end
-
-runners.OPTIONS = { delay = runners.expected_delay }
+runners.OPTIONS = { delay = args.seconds }
 
 --- Prepares the functions, which start in the group as `next` is called.
 function runners.new(group, fns, opts)

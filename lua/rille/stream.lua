@@ -378,11 +378,7 @@ local function in_order(plan)
   return new_plan("", stages.from_workers, reading, feeder(plan))
 end
 
-local function worker_count(value)
-  return (math.type(value) ~= "integer" or value < 1) and "integer of at least 1" or nil
-end
-
-local MAP_OPTIONS = { workers = worker_count, ordered = "boolean" }
+local MAP_OPTIONS = { workers = args.at_least(1), ordered = "boolean" }
 
 --- What a function makes of each item.
 -- With `workers` it is called by so many tasks at once. The results keep the order of the items
