@@ -18,6 +18,7 @@
 -- After Go's package `errors`.
 -- @module errors
 
+local rille = require "rille"
 local args = require "rille.args"
 
 local errors = {}
@@ -71,6 +72,19 @@ errors.failure = setmetatable(failure, {
     return setmetatable(err, class)
   end,
 })
+
+-- For the modules of Rille: the failure of a task that has ended with that error.
+function errors._of(task, value, cause)
+  return errors.failure(value, { task = task:name(), id = task:id(), traceback = task:traceback(),
+    cause = cause })
+end
+
+-- For `xpcall` in them: the failure of what was raised there.
+function errors._raised(value)
+  local task = rille.self()
+  local traceback = debug.traceback(nil, 2)
+  return errors.failure(value, { task = task and task:name(), traceback = traceback })
+end
 
 local joined = { __name = "rille.errors" }
 joined.__index = joined

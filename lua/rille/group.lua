@@ -263,11 +263,6 @@ function group:try_go(opts, ...)
   return start(self, opts, ...)
 end
 
-local function failure_of(task, value, cause)
-  return errors.failure(value, { task = task:name(), id = task:id(), traceback = task:traceback(),
-    cause = cause })
-end
-
 -- The failures in the order of their starts, and the one that was first in time.
 local function failures(self)
   local places, list, first, lowest = {}, {}, nil, math.huge
@@ -277,7 +272,7 @@ local function failures(self)
     local task = self._failed[place]
     local rank = rille._failure(task)
     local _, err = task:join()
-    list[i] = failure_of(task, err)
+    list[i] = errors._of(task, err)
     if rank < lowest then first, lowest = list[i], rank end
   end
   return first, list
@@ -286,7 +281,7 @@ end
 local function conclude(self)
   local first, list = failures(self)
   if not first and self._stopped then
-    first = failure_of(self._stopped, self.done:err(), self.done:cause())
+    first = errors._of(self._stopped, self.done:err(), self.done:cause())
     list = { first }
   end
   self._outcome = first and { n = 3, nil, first, list } or { n = 1, true }

@@ -115,10 +115,7 @@ Ward.__close = dismiss
 local function outcome(ward, ended, ...)
   local task, heart = ward.task, ward.heart
   if ended then return ... end
-  if ended == false then
-    local fields = { task = task:name(), id = task:id(), traceback = task:traceback() }
-    return nil, rille.errors.failure(..., fields)
-  end
+  if ended == false then return nil, rille.errors._of(task, (...)) end
   if heart.silence:cause() ~= "silent" then return nil, ... end
   return nil, rille.errors.failure("silent", { task = task:name(), cause = dismiss(ward) })
 end

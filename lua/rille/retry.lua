@@ -14,12 +14,6 @@ local errors = require "rille.errors"
 
 local KEPT = 100 -- errors, of more attempts than that
 
-local function raised(value)
-  local task = rille.self()
-  local traceback = debug.traceback(nil, 2)
-  return errors.failure(value, { task = task and task:name(), traceback = traceback })
-end
-
 -- Did it succeed, and its results, or the error.
 local function outcome(ok, ...)
   local value, err = ...
@@ -67,7 +61,7 @@ local function settle(plan, attempt, failed, ok, ...)
 end
 
 function attempt_from(plan, attempt, failed)
-  return settle(plan, attempt, failed, outcome(xpcall(plan.fn, raised, plan.done, attempt)))
+  return settle(plan, attempt, failed, outcome(xpcall(plan.fn, errors._raised, plan.done, attempt)))
 end
 
 --- Calls `fn(done, attempt)`, in the caller's own task, until it succeeds.

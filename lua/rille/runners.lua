@@ -54,8 +54,7 @@ end
 function runners.outcome(task)
   local outcome = table.pack(task:join())
   if outcome[1] then return table.unpack(outcome, 1, outcome.n) end
-  return false, errors.failure(outcome[2], { task = task:name(), id = task:id(),
-    traceback = task:traceback() })
+  return false, errors._of(task, outcome[2])
 end
 
 return runners

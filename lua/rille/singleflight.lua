@@ -47,10 +47,7 @@ end
 
 -- The task of a flight runs these. It loads the errors only where there are some.
 
-local function raised(value)
-  local traceback = debug.traceback(nil, 2)
-  return rille.errors.failure(value, { task = rille.self():name(), traceback = traceback })
-end
+local function raised(value) return rille.errors._raised(value) end
 
 -- What was raised when nobody waits any more is to be reported, but for that of being told to stop.
 local function unheard(done, failure)

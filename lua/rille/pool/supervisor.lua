@@ -44,8 +44,7 @@ local function replace(pool, worker, i, err)
   pool.deaths:try_send(true)
   pool.failed = worker.ready:err() and 0 or pool.failed + 1
   if pool.failed == STARTS then
-    pool.fire(rille.errors.failure(err, { task = worker.task:name(),
-      traceback = worker.task:traceback() }))
+    pool.fire(rille.errors._of(worker.task, err))
   elseif pool.failed > 0 then
     rille.sleep(pause(pool.failed), pool.done)
   end
