@@ -71,7 +71,7 @@ end
 -- group:go({ name = "good" }, function(done) return rille.sleep(60, done) end)
 -- local ok, first, failures = group:wait()
 -- assert(ok == nil and first.task == "bad" and first.value == "boom" and #failures == 1)
-local function new(parent, opts)
+local function new(_, parent, opts)
   local at = 2
   if opts == nil and type(parent) == "table" and not getmetatable(parent) then
     parent, opts, at = nil, parent, 1
@@ -211,6 +211,22 @@ local function start(self, opts, fn, ...)
   return args.sent(ok, task)
 end
 
+-- `room_in` says whether there is room. It is called last, in the place of the method of that name,
+-- so its caller is whom a bad argument is told.
+local function start_in(self, name, room_in, opts, ...)
+  local fn = opts
+  if type(opts) == "table" then
+    args.options(1, name, opts, TASK)
+    fn = args.task(2, name, (...))
+  else
+    args.task(1, name, fn)
+  end
+  local room, err, cause = room_in(self)
+  if not room then return room, err, cause end
+  if fn == opts then return start(self, NONE, fn, ...) end
+  return start(self, opts, ...)
+end
+
 --- Starts `fn(done, ...)` as a task of the group.
 -- At the group's limit it first waits until one of the others has ended.
 -- @function group:go
@@ -223,17 +239,7 @@ end
 -- of its done; nothing is started
 -- @raise as `rille.go`
 function group:go(opts, ...)
-  local fn = opts
-  if type(opts) == "table" then
-    args.options(1, "go", opts, TASK)
-    fn = args.task(2, "go", (...))
-  else
-    args.task(1, "go", fn)
-  end
-  local room, err, cause = wait_for_room(self)
-  if not room then return nil, err, cause end
-  if fn == opts then return start(self, NONE, fn, ...) end
-  return start(self, opts, ...)
+  return start_in(self, "go", wait_for_room, opts, ...)
 end
 
 --- The same, but never waits.
@@ -250,17 +256,7 @@ end
 -- assert(group:try_go(function(done) done:wait() end))
 -- assert(select(2, group:try_go(print)) == "full")
 function group:try_go(opts, ...)
-  local fn = opts
-  if type(opts) == "table" then
-    args.options(1, "try_go", opts, TASK)
-    fn = args.task(2, "try_go", (...))
-  else
-    args.task(1, "try_go", fn)
-  end
-  local room, err, cause = has_room(self)
-  if not room then return room, err, cause end
-  if fn == opts then return start(self, NONE, fn, ...) end
-  return start(self, opts, ...)
+  return start_in(self, "try_go", has_room, opts, ...)
 end
 
 -- The failures in the order of their starts, and the one that was first in time.
@@ -429,4 +425,4 @@ end
 -- The options that others pass on.
 group._parts = { limit = count, policy = policy, max_errors = count }
 
-return setmetatable(group, { __call = function(_, ...) return new(...) end })
+return setmetatable(group, { __call = new })

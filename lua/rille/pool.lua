@@ -103,7 +103,7 @@ end
 --   return counts[word]
 -- end, { init = function() return {} end })
 -- assert(pool:submit("moon"):await() == 1)
-local function new(done, n, fn, opts)
+local function new(_, done, n, fn, opts)
   local first = (type(n) == "number" or done == nil and n ~= nil) and 1 or 0
   if first == 0 then done, n, fn, opts = nil, done, n, fn end
   args.done(1, "pool", done)
@@ -275,4 +275,4 @@ end
 -- @treturn failure|nil of [errors](errors.md), with `value`, `message`, `task` (the worker's name),
 -- `traceback`; `nil` while it has not ended, or when it ended well
 
-return setmetatable(Pool, { __call = function(_, ...) return new(...) end })
+return setmetatable(Pool, { __call = new })
