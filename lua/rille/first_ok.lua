@@ -2,7 +2,6 @@
 -- The first of several functions to succeed decides.
 -- @module first_ok
 
-local rille = require "rille"
 local args = require "rille.args"
 local errors = require "rille.errors"
 local runners = require "rille.runners"
@@ -41,12 +40,5 @@ return function(done, fns, opts)
   args.done(1, "first_ok", done)
   args.tasks(2, "first_ok", fns)
   opts = args.options(3, "first_ok", opts, runners.OPTIONS)
-  local group <close> = rille.group(done, { policy = "all" })
-  local field = runners.new(group, fns, opts)
-  local outcome, failures = first_success(field)
-  local err, cause = group.done:err(), group.done:cause()
-  field:finish()
-  if outcome then return table.unpack(outcome, 2, outcome.n) end
-  if err then return nil, err, cause end
-  return nil, failures
+  return runners.run(done, fns, opts, first_success)
 end

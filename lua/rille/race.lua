@@ -2,9 +2,15 @@
 -- The first of several functions to end decides.
 -- @module race
 
-local rille = require "rille"
 local args = require "rille.args"
 local runners = require "rille.runners"
+
+local function first(field)
+  local task = field:next()
+  local outcome = task and table.pack(runners.outcome(task)) or { false }
+  if outcome[1] then return outcome end
+  return nil, outcome[2]
+end
 
 --- Runs functions against each other, each in a task of its own: the first to end wins, well or
 -- badly.
@@ -25,13 +31,5 @@ return function(done, fns, opts)
   args.done(1, "race", done)
   args.tasks(2, "race", fns)
   opts = args.options(3, "race", opts, runners.OPTIONS)
-  local group <close> = rille.group(done, { policy = "all" })
-  local field = runners.new(group, fns, opts)
-  local task = field:next()
-  local err, cause = group.done:err(), group.done:cause()
-  field:finish()
-  local outcome = task and table.pack(runners.outcome(task)) or { false }
-  if outcome[1] then return table.unpack(outcome, 2, outcome.n) end
-  if err then return nil, err, cause end
-  return nil, outcome[2]
+  return runners.run(done, fns, opts, first)
 end

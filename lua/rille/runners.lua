@@ -10,8 +10,8 @@ runners.__index = runners
 
 runners.OPTIONS = { delay = args.seconds }
 
---- Prepares the functions, which start in the group as `next` is called.
-function runners.new(group, fns, opts)
+-- They start in the group as `next` is called.
+local function new(group, fns, opts)
   group:_in_order()
   return setmetatable({ group = group, fns = fns, delay = opts.delay, tasks = {}, ended = 0 },
     runners)
@@ -44,17 +44,29 @@ function runners:next()
   end
 end
 
---- Cancels the rest and waits for it. Its errors are what the winner spares us.
-function runners:finish()
-  self.group:cancel()
-  self.group:wait()
-end
-
 --- `true` and the results of a task that has ended, or `false` and its failure.
 function runners.outcome(task)
   local outcome = table.pack(task:join())
   if outcome[1] then return table.unpack(outcome, 1, outcome.n) end
   return false, errors._of(task, outcome[2])
+end
+
+-- Cancels the rest and waits for it. Its errors are what the winner spares us.
+local function finish(group)
+  group:cancel()
+  group:wait()
+end
+
+--- Runs the functions against each other. `decide(field)` asks for `next` until it can return the
+-- outcome of the winner, in a list, or nil and the error.
+function runners.run(done, fns, opts, decide)
+  local group <close> = rille.group(done, { policy = "all" })
+  local outcome, failure = decide(new(group, fns, opts))
+  local err, cause = group.done:err(), group.done:cause()
+  finish(group)
+  if outcome then return table.unpack(outcome, 2, outcome.n) end
+  if err then return nil, err, cause end
+  return nil, failure
 end
 
 return runners
