@@ -13,6 +13,7 @@ local function refuse(n, name, text)
 end
 
 local function name_of(value)
+  if value ~= value then return "nan" end
   local meta = debug.getmetatable(value)
   return type(meta) == "table" and type(meta.__name) == "string" and meta.__name or type(value)
 end
@@ -21,7 +22,7 @@ local function wrong(expected, value)
   local got = name_of(value)
   -- Of a number that is not the right one it does not help to be told that it is one.
   if got == "number" and (expected:find "^number" or expected:find "^integer") then
-    got = value ~= value and "nan" or ("%.14g"):format(value)
+    got = ("%.14g"):format(value)
   end
   return ("%s expected, got %s"):format(expected, got)
 end

@@ -155,14 +155,11 @@ local function until_flown(self, key, fn, done, flown, ...)
   return until_flown(self, key, fn, done, once(self.flights, key, fn, done))
 end
 
+local KEY = "string, number, boolean or handle"
 local KEYS = { string = true, number = true, boolean = true, userdata = true }
 
-local function check_key(name, key)
-  if not KEYS[type(key)] or key ~= key then
-    local got = key ~= key and "nan" or type(key)
-    local text = "bad argument #1 to '%s' (string, number, boolean or handle expected, got %s)"
-    error(text:format(name, got), 3)
-  end
+local function is_key(value)
+  return KEYS[type(value)] and value == value
 end
 
 --- Makes a place where calls are shared.
@@ -198,7 +195,7 @@ end
 -- end
 -- for _, task in ipairs(tasks) do assert(task:await() == "the value of x") end
 function singleflight:run(key, fn, done)
-  check_key("run", key)
+  args.as(1, "run", is_key(key), KEY, key)
   args.fn(2, "run", fn)
   args.done(3, "run", done)
   if done ~= nil then
@@ -214,7 +211,7 @@ end
 -- @function flights:forget
 -- @tparam string|number|boolean|handle key what is asked for
 function singleflight:forget(key)
-  check_key("forget", key)
+  args.as(1, "forget", is_key(key), KEY, key)
   update(self.flights, without, key)
 end
 
