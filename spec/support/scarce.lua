@@ -295,13 +295,14 @@ local function passes(prepare, n, once, complaint)
 end
 
 local function try(name, prepare, once)
+  local before = counts()
   for n = 0, 1000 do
     local complaint = name .. (once and ", once after " or " after ") .. n
-    local before = counts()
     local passed = passes(prepare, n, once, complaint)
     local now = settled(before)
     if now ~= before then complain(complaint, before, now) end
     if passed then return end
+    before = now
   end
   complain(name, "never passes")
 end
