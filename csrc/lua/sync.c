@@ -659,10 +659,6 @@ static int waitgroup_tostring(lua_State *L) {
    and to give or raise what came of the first. On the stack are the arguments and the mutex's turn, which is the same
    again afterwards, as for guards it was held all the time; then come the results. */
 
-static int signal_finish(lua_State *L, rl_state *S, rl_status st) {
-  return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : push_true(L);
-}
-
 /* (cond, mutex, done) */
 static int await_signal(lua_State *L) {
   rl_state *S = rl_self(L);
@@ -670,7 +666,7 @@ static int await_signal(lua_State *L) {
   rl_wait_guard(L, S, 3);
   rl_case *c = rl_wait_add(W, RL_CASE_SIGNAL, (rl_source *)rl_handle_check(L, NULL, 1, RL_H_COND));
   c->msg.u.p = rl_handle_check(L, NULL, 2, RL_H_MUTEX);
-  return rl_wait_for(L, S, signal_finish);
+  return rl_wait_for(L, S, passed_finish);
 }
 
 /* (mutex, turn): was it abandoned? */
