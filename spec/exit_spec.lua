@@ -563,7 +563,7 @@ describe("a forked child #exec", function()
   end)
 
   -- Threads that the child does not have hold locks when it is made, now and then.
-  it("waits for nothing when guards are closed there and handles collected #notasan #nottsan", function()
+  it("waits for no lock when guards are closed and handles collected #notasan #nottsan", function()
     local result = ended(0, forked [[
       local slots, parent, stop, finish = rille.semaphore(2), rille.done(), rille.done()
       local one = rille.go(function()
