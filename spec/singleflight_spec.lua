@@ -55,7 +55,8 @@ describe("a singleflight", function()
       assert.equal(i, #n)
     end
     assert.same({}, (rille._peek(flights.flights)))
-    flights:run("left", function(done) done:wait() end, 0.001)
+    local begun = rille.chan(1)
+    flights:run("left", function(done) begun:send(true) done:wait() end, begun)
     local left = rille._peek(flights.flights).left
     assert.is_true(left.task:join(BOUND))
     flights:run("key", function() end)
