@@ -259,7 +259,11 @@ describe("rille.all_settled", function()
   it("settles what its done stops, and what it keeps from starting", function()
     local _, results = timed(rille.all_settled, 1, { value(1), stops, stops, stops }, { limit = 2 })
     assert.is_true(results[1].ok)
-    for i = 2, 4 do assert.is_true(errors.is(results[i].err, "deadline exceeded")) end
+    for i = 2, 4 do assert.equal("deadline exceeded", results[i].err.value) end
+    local done, cancel = rille.done()
+    cancel "why"
+    local err = rille.all_settled(done, { stops })[1].err
+    assert.same({ "canceled", "why" }, { err.value, err.cause })
   end)
 
   it("runs as many at the same time as its limit says", function()

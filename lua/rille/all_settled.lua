@@ -4,6 +4,7 @@
 
 local rille = require "rille"
 local args = require "rille.args"
+local errors = require "rille.errors"
 local result = require "rille.result"
 local runners = require "rille.runners"
 
@@ -14,8 +15,8 @@ local runners = require "rille.runners"
 -- @tparam table fns functions or names of modules, called as `fn(done)`; one fails as in a
 -- [group](group.md): by raising, or by returning `nil` and an error
 -- @tparam[opt] table opts `limit` (integer, how many run at the same time; by default all)
--- @treturn table their [results](result.md), in the order of `fns`: the error of one that has
--- failed is a [failure](errors.md), that of one that was not started any more the done's error
+-- @treturn table their [results](result.md), in the order of `fns`. Each error is a
+-- [failure](errors.md): that of one that was not started any more has the done's error and cause
 -- @raise on a bad argument, named
 -- @usage
 -- local results = rille.all_settled(nil, {
@@ -31,9 +32,9 @@ return function(done, fns, opts)
   local group <close> = rille.group(done, { policy = "all", limit = opts.limit })
   local tasks, results = {}, {}
   for i, fn in ipairs(fns) do
-    local task, err = group:go(fn)
+    local task, err, cause = group:go(fn)
     tasks[i] = task
-    results[i] = result.err(err)
+    results[i] = not task and result.err(errors.failure(err, { cause = cause }))
   end
   group:wait()
   for i, task in pairs(tasks) do results[i] = result.from(runners.outcome(task)) end

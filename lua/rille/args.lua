@@ -35,9 +35,10 @@ end
 -- Each returns `value`, or raises that argument `n` of the function `name` is bad. They are
 -- called from the function itself, not from a helper of it.
 
---- A function, or what can be called like one.
-function args.fn(n, name, value)
-  if not callable(value) then refuse(n, name, wrong("function", value)) end
+--- A function, or what can be called like one; or what `expected` says, which was looked for
+-- before.
+function args.fn(n, name, value, expected)
+  if not callable(value) then refuse(n, name, wrong(expected or "function", value)) end
   return value
 end
 

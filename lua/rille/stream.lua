@@ -225,10 +225,11 @@ end
 -- The list crosses to a task as a copy, in one message. An iterator that is a Lua function crosses
 -- too; it is called without arguments, and is what `stream.generate` takes. One that is not, as of
 -- `io.lines`, `string.gmatch` or `coroutine.wrap`, stays where it is: what crosses is a function
--- that makes it over there. Of a channel that is somebody else's this is the or-done pattern.
+-- that makes it over there. Of a channel that is somebody else's, and of a stream, this is the
+-- or-done pattern.
 -- @function stream.from
 -- @tparam done done what stops the stream, or `nil`
--- @tparam list|channel|timer|function items where they are
+-- @tparam list|channel|timer|stream|function items where they are
 -- @treturn stream
 -- @raise on anything else
 -- @usage
@@ -245,13 +246,15 @@ end
 -- assert(#rille.stream.from(nil, words_of "one small step"):collect() == 3)
 function stream.from(done, items)
   args.done(1, "from", done)
+  if getmetatable(items) == Stream then return stream.merge(done, items) end
   local input = received(items)
   if input then
     return source(done, "from", stages.from_channel, { input = input })
   elseif type(items) == "table" and not debug.getmetatable(items) then
     return source(done, "from", stages.from_list, { list = items })
   end
-  return source(done, "from", stages.from_calls, { fn = args.fn(2, "from", items) })
+  args.fn(2, "from", items, "list, channel, timer, stream or function")
+  return source(done, "from", stages.from_calls, { fn = items })
 end
 
 --- The numbers from `first` to `last`.
