@@ -91,6 +91,86 @@ describe("a source", function()
     assert.same(numbers(300), stream.from(nil, (stream.range(nil, 1, 300):chan())):collect())
   end)
 
+  local function generated(n)
+    return coroutine.wrap(function()
+      for i = 1, n do coroutine.yield(i) end
+    end)
+  end
+
+  it("gives what an iterator gives that cannot cross, at every end", function()
+    local function words() return stream.from(nil, ("a b c"):gmatch "%a") end
+    assert.same({ "a", "b", "c" }, words():collect())
+    assert.equal("abc", words():reduce(function(a, b) return a .. b end, ""))
+    local seen = {}
+    words():each(function(v) seen[#seen + 1] = v end)
+    for v in words():iter() do seen[#seen + 1] = v end
+    local s = words()
+    for v in s do
+      seen[#seen + 1] = v
+      if v == "a" then break end
+    end
+    for v in s do seen[#seen + 1] = v end
+    assert.equal("abcabcabc", table.concat(seen))
+    assert.equal("[a]", words():map(function(v) return "[" .. v .. "]" end):take(1):collect()[1])
+    assert.same({}, words():take(0):collect())
+    assert.is_true(words():close())
+    alone()
+  end)
+
+  it("gives what such an iterator gives through each stage that is apart", function()
+    local function source(n) return stream.from(nil, generated(n)) end
+    assert.same(numbers(500), source(500):map(same, { workers = 3 }):collect())
+    assert.equal(500, #source(500):buffer(0):collect())
+    assert.equal(4, #source(10):batch(3, 60):collect())
+    assert.same(numbers(5), source(math.huge):take(5):collect())
+    assert.equal(510, #stream.merge(nil, source(300), source(200), stream.range(nil, 1, 10))
+      :collect())
+    local a, b = source(500):tee()
+    local ch, task = a:chan()
+    local reader = rille.go(function()
+      local n = 0
+      for _ in ch do n = n + 1 end
+      return n
+    end)
+    assert.equal(500, #b:collect())
+    assert.equal(500, reader:await(BOUND))
+    assert.is_true(task:await(BOUND))
+    alone()
+  end)
+
+  it("lets such an iterator wait, fail and be stopped", function()
+    local function source(done, fn) return stream.from(done, coroutine.wrap(fn)) end
+    local list, err = source(0.01, function()
+      coroutine.yield(1)
+      rille.sleep(0.02)
+      while true do coroutine.yield(1) end
+    end):collect()
+    assert.same({ nil, "deadline exceeded" }, { list, err })
+    failed("from", "no", source(nil, function() return nil, "no" end):collect())
+    raises("no more$", function() source(nil, function() error("no more", 0) end):collect() end)
+    alone()
+  end)
+
+  it("refuses such an iterator where no end is to call it", function()
+    local text = "an iterator that is a C function is called by the end, which is not here"
+    raises("^spec/stream_spec.lua:%d+: " .. text, function()
+      local ch = stream.from(nil, generated(3)):chan()
+      return ch
+    end)
+    for _, part in ipairs { "tee", "split" } do
+      for _, leave in ipairs { "chan", "close" } do
+        local s = stream.from(nil, generated(3))
+        local a, b = s[part](s, 2)
+        local _, task = a:chan()
+        pcall(b[leave], b)
+        local ok, err = task:join(BOUND)
+        assert.is_false(ok)
+        assert.equal("from: " .. text, tostring(err))
+      end
+    end
+    alone()
+  end)
+
   it("gives what a stream gives, until its own done fires", function()
     assert.same(numbers(300), stream.from(nil, stream.range(nil, 1, 300)):collect())
     local inner = stream.from(nil, rille.chan())

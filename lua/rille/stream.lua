@@ -71,7 +71,8 @@ end
 
 -- A plan is a segment to be (see rille.stages), the number of tasks that are to run it, and
 -- `feed(above, launching)`, which starts those it reads from, to be stopped by `above`, and returns
--- the last of them. `launching` gathers the tasks that were started.
+-- the last of them. `launching` gathers the tasks that were started, and the iterators that stay
+-- `here`: they are called by the end.
 
 local function new_plan(name, source, segment, feed)
   segment.name, segment.source, segment.stages = name, source, {}
@@ -180,13 +181,22 @@ local function leave(list)
   end
 end
 
+local NOT_HERE = "an iterator that is a C function is called by the end, which is not here"
+
+-- There is no end here to call these iterators. What ends elsewhere learns of that.
+local function refuse(iterators)
+  for _, feed in ipairs(iterators) do stages.fail(feed.roots, NOT_HERE, { stage = "from" }) end
+  return #iterators > 0
+end
+
 -- Nothing will read what a plan gives. That a branch has ended, those that share it have to know.
 local function drop(pipe, plan)
   if not pipe.branch then return end
   local done, cancel = rille.done()
   cancel()
-  local launching = { roots = {}, tasks = {}, shared = {} }
+  local launching = { roots = {}, tasks = {}, shared = {}, here = {} }
   plan.feed(done, launching)
+  refuse(launching.here)
   leave(launching.shared)
 end
 
@@ -220,13 +230,24 @@ local function received(value)
   return meta.__name == "rille.timer" and value or value:receiver()
 end
 
+-- What an iterator gives that stays here.
+local function from_here(done, fn)
+  local link = rille.chan(CAPACITY)
+  local function feed(_, launching)
+    table.insert(launching.here, { fn = fn, out = link:sender(), roots = launching.roots })
+    return {}
+  end
+  local plan = new_plan("from", stages.from_channel, { input = link:receiver() }, feed)
+  return new_stream(new_pipe(done), plan)
+end
+
 --- A stream of what is there: the items of a list, what a channel gives until it is closed, or what
 -- an iterator gives until it gives `nil`.
 -- The list crosses to a task as a copy, in one message. An iterator that is a Lua function crosses
--- too; it is called without arguments, and is what `stream.generate` takes. One that is not, as of
--- `io.lines`, `string.gmatch` or `coroutine.wrap`, stays where it is: what crosses is a function
--- that makes it over there. Of a channel that is somebody else's, and of a stream, this is the
--- or-done pattern.
+-- too; it is called without arguments, and is what `stream.generate` takes. A C function, as those
+-- of `io.lines`, `string.gmatch` and `coroutine.wrap`, stays here: the end calls it while it waits
+-- for items, so that is no `chan`. Of a channel that is somebody else's, and of a stream, this is
+-- the or-done pattern.
 -- @function stream.from
 -- @tparam done done what stops the stream, or `nil`
 -- @tparam list|channel|timer|stream|function items where they are
@@ -236,14 +257,8 @@ end
 -- local list = rille.stream.from(nil, { 3, 1, 2 }):map(function(n) return 2 * n end):collect()
 -- assert(table.concat(list, " ") == "6 2 4")
 -- @usage
--- local function words_of(text)
---   local words
---   return function()
---     words = words or text:gmatch "%a+"
---     return words()
---   end
--- end
--- assert(#rille.stream.from(nil, words_of "one small step"):collect() == 3)
+-- local words = rille.stream.from(nil, ("one small step"):gmatch "%a+"):map(string.upper):collect()
+-- assert(table.concat(words, " ") == "ONE SMALL STEP")
 function stream.from(done, items)
   args.done(1, "from", done)
   if getmetatable(items) == Stream then return stream.merge(done, items) end
@@ -254,6 +269,9 @@ function stream.from(done, items)
     return source(done, "from", stages.from_list, { list = items })
   end
   args.fn(2, "from", items, "list, channel, timer, stream or function")
+  if type(items) == "function" and debug.getinfo(items, "S").what == "C" then
+    return from_here(done, items)
+  end
   return source(done, "from", stages.from_calls, { fn = items })
 end
 
@@ -315,7 +333,7 @@ local function feed_all(pipes, plans, above, launching)
   for i, plan in ipairs(plans) do
     local own = pipes[i].done
     local within = { roots = launching.roots, tasks = launching.tasks, shared = launching.shared,
-      own = own, above = above }
+      here = launching.here, own = own, above = above }
     for _, task in ipairs(launch(plan, rille.any(own, above), within)) do
       table.insert(tasks, task)
     end
@@ -523,7 +541,8 @@ local function attach(shared, i, above, launching)
   shared.missing = shared.missing - 1
   if shared.missing > 0 then return {} end
   local tasks, done, cancel = {}, rille.done(rille.all(table.unpack(shared.dones)))
-  local within = { roots = shared.roots, tasks = tasks, shared = shared.before }
+  local within = { roots = shared.roots, tasks = tasks, shared = shared.before,
+    here = launching.here }
   local ok, last = pcall(launch, shared.plan, done, within)
   if not ok then -- the other ends wait for what is not going to start
     stages.fail(shared.roots, last, { stage = name_of(shared.plan.segment) })
@@ -636,6 +655,38 @@ function Run.__gc(run)
   if not run.detached then run.cancel() end
 end
 
+-- Calls the iterators of which nothing is left to be sent; those that have ended go.
+local function refill(feeds)
+  for i = #feeds, 1, -1 do
+    local feed = feeds[i]
+    if feed.item == nil then
+      local item, err = feed.fn()
+      if item == nil and err ~= nil then stages.fail(feed.roots, err, { stage = "from" }) end
+      if item == nil then table.remove(feeds, i).out:close() else feed.item = item end
+    end
+  end
+end
+
+-- The next item, or nil. While it waits, what stays here is sent.
+local function receive(run)
+  while run.here[1] do
+    refill(run.here)
+    local cases = { done = run.done, out = run.out }
+    for i, feed in ipairs(run.here) do cases[i] = feed.out:sending(feed.item) end
+    local which, v = rille.select(cases)
+    if which == "out" then return v end
+    if which == "done" then return nil end
+    run.here[which].item = nil
+  end
+  return run.out:recv(run.done)
+end
+
+-- What the loop of an end goes over.
+local function items_of(run)
+  if not run.here[1] then return run.out:iter(run.done) end
+  return receive, run
+end
+
 local function all_attached(list)
   for _, shared in ipairs(list) do
     if shared.missing > 0 or not all_attached(shared.before) then return false end
@@ -648,7 +699,8 @@ end
 local function start(self, out, begun)
   local plan, pipe = cut(use(self, 4)), self.pipe
   local run = setmetatable({ done = pipe.done, cancel = pipe.cancel, id = pipe.id }, Run)
-  local launching = { roots = { { cancel = pipe.cancel, id = pipe.id } }, tasks = {}, shared = {} }
+  local launching = { roots = { { cancel = pipe.cancel, id = pipe.id } }, tasks = {}, shared = {},
+    here = {} }
   local _ <close> = rille.defer(function()
     if not run.keeper then pipe.cancel() end
   end)
@@ -657,10 +709,12 @@ local function start(self, out, begun)
     for _, writer in ipairs(plan.writers) do writer.segment.stays_open = true end
   end
   local last = plan.feed(pipe.done, launching)
+  if out and refuse(launching.here) then error(NOT_HERE, 3) end
   if not out and not all_attached(launching.shared) then
     error("the other streams of this tee or split have no end yet", 3)
   end
   run.out, run.shared, pipe.run = plan.segment.input, launching.shared, run
+  run.here = launching.here
   run.keeper = keep { done = pipe.done, cancel = pipe.cancel, last = last, tasks = launching.tasks,
     out = out and out:sender(), begun = begun, id = pipe.id }
   return run
@@ -668,7 +722,7 @@ end
 
 local function next_item(run)
   if run.settled then error("the stream is used already", 3) end
-  local v = run.out:recv(run.done)
+  local v = receive(run)
   if v ~= nil then return v end
   local ok, err = finish(run)
   if not ok then error(err, 0) end
@@ -682,7 +736,7 @@ end
 function Stream:collect()
   local run <close> = start(self)
   local list, n = {}, 0
-  for v in run.out:iter(run.done) do
+  for v in items_of(run) do
     n = n + 1
     list[n] = v
   end
@@ -703,7 +757,7 @@ function Stream:reduce(fn, init)
   args.fn(1, "reduce", fn)
   local run <close> = start(self)
   local value = init
-  for v in run.out:iter(run.done) do
+  for v in items_of(run) do
     local folded, err = fn(value, v)
     if folded == nil and err ~= nil then return fail(run, "reduce", err) end
     value = folded
@@ -723,7 +777,7 @@ end
 function Stream:each(fn)
   args.fn(1, "each", fn)
   local run <close> = start(self)
-  for v in run.out:iter(run.done) do
+  for v in items_of(run) do
     local ok, err = fn(v)
     if ok == nil and err ~= nil then return fail(run, "each", err) end
   end
