@@ -114,4 +114,25 @@ describe("cut short at any instruction", function()
       for _ = 1, 10 do heart:beat() end
     end, no_task_left)
   end)
+
+  it("a stream is stopped, whatever its source and its end", function()
+    local stream, outcome = rille.stream, { true }
+    local function same(v) return v end
+    local function read(s)
+      local closed <close> = s
+      for v in closed do same(v) end
+    end
+    for _, play in ipairs {
+      function() stream.range(nil, 1, 3):collect() end,
+      function() read(stream.range(nil, 1, 3):map(same, { workers = 2 })) end,
+      function() read(stream.from(nil, ("a b"):gmatch "%a")) end,
+      function() for _ in stream.from(nil, ("a b"):gmatch "%a"):iter() do same() end end,
+    } do
+      at_each_instruction(function() outcome = table.pack(pcall(play)) end, function()
+        assert(outcome[1] or outcome[2] == "cut short", outcome[2])
+        collectgarbage() -- what was begun and has no scope yet
+        no_task_left()
+      end)
+    end
+  end)
 end)

@@ -181,12 +181,11 @@ local function leave(list)
   end
 end
 
-local NOT_HERE = "an iterator that is a C function is called by the end, which is not here"
+local NOT_HERE = "no end is here to call the iterator, which is a C function"
 
--- There is no end here to call these iterators. What ends elsewhere learns of that.
+-- There is no end here, or not any more, to call these iterators. What ends elsewhere learns of it.
 local function refuse(iterators)
   for _, feed in ipairs(iterators) do stages.fail(feed.roots, NOT_HERE, { stage = "from" }) end
-  return #iterators > 0
 end
 
 -- Nothing will read what a plan gives. That a branch has ended, those that share it have to know.
@@ -246,8 +245,8 @@ end
 -- The list crosses to a task as a copy, in one message. An iterator that is a Lua function crosses
 -- too; it is called without arguments, and is what `stream.generate` takes. A C function, as those
 -- of `io.lines`, `string.gmatch` and `coroutine.wrap`, stays here: the end calls it while it waits
--- for items, so that is no `chan`. Of a channel that is somebody else's, and of a stream, this is
--- the or-done pattern.
+-- for items, so that is no `chan`, and when it leaves, the other ends of a `tee` or `split` fail.
+-- Of a channel that is somebody else's, and of a stream, this is the or-done pattern.
 -- @function stream.from
 -- @tparam done done what stops the stream, or `nil`
 -- @tparam list|channel|timer|stream|function items where they are
@@ -615,6 +614,7 @@ local function settle(run)
   local ended, ok, err, cause = run.keeper:join()
   if ended then run.ok, run.err, run.cause = ok, err, cause else run.err = ok end
   run.settled = true
+  refuse(run.here)
   leave(run.shared)
 end
 
@@ -643,6 +643,7 @@ end
 function Run.__close(run, err)
   run.cancel()
   if run.settled then return end
+  refuse(run.here)
   if err ~= nil then
     rille.any(run.keeper):wait()
   else
@@ -652,7 +653,9 @@ function Run.__close(run, err)
 end
 
 function Run.__gc(run)
-  if not run.detached then run.cancel() end
+  if run.detached then return end
+  run.cancel()
+  refuse(run.here)
 end
 
 -- Calls the iterators of which nothing is left to be sent; those that have ended go.
@@ -698,25 +701,28 @@ end
 -- then the keeper closes that.
 local function start(self, out, begun)
   local plan, pipe = cut(use(self, 4)), self.pipe
-  local run = setmetatable({ done = pipe.done, cancel = pipe.cancel, id = pipe.id }, Run)
   local launching = { roots = { { cancel = pipe.cancel, id = pipe.id } }, tasks = {}, shared = {},
     here = {} }
+  local run = setmetatable({ done = pipe.done, cancel = pipe.cancel, id = pipe.id,
+    here = launching.here }, Run)
   local _ <close> = rille.defer(function()
-    if not run.keeper then pipe.cancel() end
+    if pipe.run then return end
+    pipe.cancel()
+    refuse(launching.here)
   end)
   if out then
     relink(plan, out)
     for _, writer in ipairs(plan.writers) do writer.segment.stays_open = true end
   end
   local last = plan.feed(pipe.done, launching)
-  if out and refuse(launching.here) then error(NOT_HERE, 3) end
+  if out and launching.here[1] then error(NOT_HERE, 3) end
   if not out and not all_attached(launching.shared) then
     error("the other streams of this tee or split have no end yet", 3)
   end
-  run.out, run.shared, pipe.run = plan.segment.input, launching.shared, run
-  run.here = launching.here
+  run.out, run.shared = plan.segment.input, launching.shared
   run.keeper = keep { done = pipe.done, cancel = pipe.cancel, last = last, tasks = launching.tasks,
     out = out and out:sender(), begun = begun, id = pipe.id }
+  pipe.run = run
   return run
 end
 
