@@ -15,17 +15,17 @@ local function batches(n, start)
 end
 
 local function pooled(n, workers)
-  local pool <close> = rille.pool(workers, function(_, i) return i + 1 end, { queue = BATCH })
+  local pool <close> = rille.pool(workers, function(i) return i + 1 end, { queue = BATCH })
   return harness.time(n, function(count)
     batches(count, function(i) return pool:submit(i) end)
   end)
 end
 
-local function next_of(_, i) return i + 1 end
+local function next_of(i) return i + 1 end
 
 local function spawned(n)
   return harness.time(n, function(count)
-    batches(count, function(i) return rille.go(next_of, nil, i) end)
+    batches(count, function(i) return rille.go(next_of, i) end)
   end)
 end
 

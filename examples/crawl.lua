@@ -23,7 +23,8 @@ local DEPTH = 3 -- links from the first page
 local AT_ONCE = 3 -- requests
 local RATE = 50 -- requests a second, to each host
 
--- What a worker does: the links of a page, or nil and what is wrong with it.
+-- What a worker does: the links of a page, or nil and what is wrong with it. The done is that of
+-- the pool.
 local function visit(done, address, limiter)
   local allowed, why = limiter:wait(done)
   if not allowed then return nil, why end
@@ -95,7 +96,7 @@ local function main()
   local log = rille.chan(1000)
   local site <close> = server.start(log, SITE)
   local done, cancel <close> = rille.done(rille.notify("INT", "TERM"), { timeout = 60 })
-  local pool <close> = rille.pool(done, AT_ONCE, visit)
+  local pool <close> = rille.pool(done, AT_ONCE, visit, { init = function(below) return below end })
   local lines, started = {}, rille.now()
   local deeper = crawl(pool, site:url "/", by_host(), function(address, depth, found, err)
     local path = address:gsub("^" .. site.root, "")

@@ -1,71 +1,257 @@
 -- A pool leaves nothing behind, however and whenever it is left, and no future of it waits for
--- ever. See spec/support/exits.lua for the settings.
+-- ever.
+--
+--     RILLE_SEED=n      the seed (by default that of the clock; it is printed when a test fails)
+--     RILLE_EXITS=n     so many exits (1,000 by default, 200 under a sanitizer)
 
 local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
 local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals as its uses)
 
 require "spec.helper"
-local exits = require "spec.support.exits"
+local Future = require "rille.pool.future"
 local rille = require "rille"
+local serve = require "rille.pool.worker"
 
 local BOUND = 60 -- a watchdog
 
--- A job that waits, fails, gives the worker away, or ends at once.
+local seed = math.tointeger(os.getenv "RILLE_SEED") or os.time()
+local count = math.tointeger(os.getenv "RILLE_EXITS") or os.getenv "RILLE_LUA" and 200 or 1000
+
+local KINDS = 10
+local ENDLESS = { [1] = true, [7] = true, [8] = true, [9] = true } -- kinds that need an end
+
+-- A job that waits for the pool's done, fails, gives the worker away, or ends at once; or knows of
+-- no end, and waits, computes, hides in a coroutine, or goes on when it is interrupted.
 local function job(done, what, workers)
   if what == 1 then return done:wait() end
   if what == 2 then error("by itself", 0) end
   if what == 3 then workers:try_send(rille.self()) end
   if what == 4 then rille.sleep(1e-4, done) end
+  if what == 7 then rille.sleep(BOUND) end
+  if what == 8 then while true do end end
+  if what == 9 then coroutine.wrap(rille.sleep)(BOUND) end
+  if what == 10 then pcall(rille.sleep, 1e-4) end
   for _ = 1, what do rille.yield() end
   return what, { what }
 end
 
--- What nothing else ends may not wait for that; an interrupted user may lose a future, whose error
--- nobody takes then.
-local function some_jobs(way)
-  local jobs, lost = {}, way == "interrupt" or way == "twice"
-  for i = 1, math.random(6) do
-    local what = math.random(way == "drop" and 2 or 1, 6)
-    jobs[i] = lost and what == 2 and 5 or what
-  end
-  return jobs, not lost
-end
+local function init(done) return done end
 
-local function shoot(workers, seed)
-  for _ = 1, seed % 20 do rille.yield() end
-  local worker = workers:try_recv()
-  if worker then worker:interrupt "out" end
-end
-
--- What a user does, left in the way of the plan. `out` gets the futures.
-local function use(done, plan, out)
-  local way, workers = plan.way, rille.chan(10)
-  local pool = rille.pool(way ~= "drop" and done or nil, math.random(3), job,
-    { queue = math.random(0, 3) })
-  local _ <close> = way ~= "drop" and pool or nil
-  local jobs, deadly = some_jobs(way)
-  local last = math.random(#jobs)
-  if deadly and math.random(4) == 1 then rille.go(shoot, workers, plan.seed) end
-  for i, what in ipairs(jobs) do
+-- The body: what a user does, left in the way of the plan. `out` gets the futures.
+local function use(done, plan, out, workers)
+  local drop = plan.way == "drop" -- nothing else ends it then
+  local pool = rille.pool(not drop and done or nil, plan.n, job,
+    { queue = plan.queue, init = init })
+  local _ <close> = not drop and pool or nil
+  for i, what in ipairs(plan.jobs) do
     local future = pool:submit_within(done, what, workers)
     if not future then return end
     out:send(future)
-    if i == last and way == "break" then break end
-    if i == last and way == "error" then error("mine", 0) end
+    if i == plan.last and plan.way == "break" then break end
+    if i == plan.last and plan.way == "error" then error("mine", 0) end
     if what == 4 then pool:drain(1e-4) end
   end
-  if way ~= "drop" and math.random(4) == 1 then pool:stop(done) end
+  if plan.way == "stop" then pool:stop(done) end
+end
+
+local WAYS = { "end", "break", "error", "drop", "stop", "cancel", "deadline", "interrupt",
+  "worker" }
+
+local function plan_of(random)
+  local plan = { way = WAYS[random(#WAYS)], n = random(3), queue = random(0, 3), jobs = {} }
+  for i = 1, random(6) do
+    local what = random(KINDS)
+    plan.jobs[i] = plan.way == "drop" and ENDLESS[what] and 5 or what
+  end
+  if plan.way == "interrupt" or plan.way == "worker" then -- an error may be lost with a future
+    for i, what in ipairs(plan.jobs) do plan.jobs[i] = what == 2 and 5 or what end
+  end
+  plan.last = random(#plan.jobs)
+  plan.moment = random() * (random(2) == 1 and 1e-4 or 1e-3)
+  return plan
+end
+
+-- Nothing may wait for ever. A pool that was dropped may have to be collected first, which looking
+-- for leaks does. A worker dies of nothing but an interruption that is none of its pool's.
+local function settle(plan, out)
+  local late = rille.now() + BOUND
+  while #rille.tasks() > 0 do
+    assert(#rille.leaks() == 0 or rille.now() < late, "left")
+    rille.yield()
+  end
+  out:close()
+  for future in out do
+    local ok, err = future:join(BOUND)
+    assert(ok ~= nil, "a future has not ended")
+    assert(ok or plan.way == "worker" or not tostring(err):find "worker has died", err)
+  end
+end
+
+local function leave(plan, task, cancel, workers)
+  rille.sleep(plan.moment)
+  if plan.way == "cancel" then cancel "enough" end
+  if plan.way == "interrupt" then task:interrupt "out" end
+  local worker = plan.way == "worker" and workers:try_recv()
+  if worker then worker:interrupt "out" end
+end
+
+local function round(random)
+  local plan, out, workers = plan_of(random), rille.chan(10), rille.chan(10)
+  local done, cancel = rille.done { timeout = plan.way == "deadline" and plan.moment or nil }
+  local task = rille.go(use, done, plan, out, workers)
+  leave(plan, task, cancel, workers)
+  rille.select(task, 1e-3)
+  cancel()
+  local ok, err = task:join(BOUND)
+  assert(ok or ok == false and (err == "mine" or err == "out"), err)
+  settle(plan, out)
 end
 
 describe("1,000 early exits of a pool", function()
   it("leave no task behind, and no future that has not ended", function()
-    exits.rounds(1000, function()
-      local out = rille.chan(10)
-      exits.crowd(1, use, out)
-      exits.settle()
-      out:close()
-      for future in out do assert(future:join(BOUND) ~= nil, "a future has not ended") end
-    end)
+    math.randomseed(seed)
+    for i = 1, count do
+      local ok, err = pcall(round, math.random)
+      if not ok then
+        local left = rille.tasks()[1]
+        error(("RILLE_SEED=%d, exit %d: %s\n%s"):format(seed, i, tostring(err),
+          left and left.traceback or ""), 0)
+      end
+    end
+    assert.same({}, rille.leaks())
+  end)
+end)
+
+-- What a worker gets, with one job in the queue.
+local function pool_of_one(values, ...)
+  local jobs, done, fire = rille.chan(1), rille.done()
+  local future = Future.new(rille._request(jobs, nil, ...))
+  jobs:close()
+  return { jobs = jobs, inside = rille.chan(1, "inside"), done = done,
+    recipe = (rille.done { values = values }) }, future, fire
+end
+
+-- A worker runs in a coroutine of this task. At its nth instruction the pool's done fires, and what
+-- a supervisor does then is done. Returns whether it came to that, and the job's future.
+local function cut(n, fn)
+  local pool, future, fire = pool_of_one({ fn = fn }, "told")
+  local jobs, inside, done = pool.jobs, pool.inside, pool.done
+  local co = coroutine.create(function()
+    pcall(serve, pool, rille.chan(), function() end)
+  end)
+  local short = false
+  debug.sethook(co, function()
+    debug.sethook(co)
+    short = true
+    fire "enough"
+    if not inside:try_recv() then return end
+    inside:close()
+    error("canceled", 0)
+  end, "", n)
+  coroutine.resume(co)
+  for finish in jobs do finish { canceled = done:err(), cause = done:cause() } end
+  return short, future
+end
+
+-- Counts how often the job comes to which outcome.
+local function at_each_instruction(fn)
+  local counts, n = {}, 1
+  while true do
+    local short, future = cut(n, fn)
+    local outcome = table.concat({ tostring(future:join(0)), select(2, future:join(0)) }, " ")
+    counts[outcome] = (counts[outcome] or 0) + 1
+    if not short then return counts end
+    n = n + 1
+  end
+end
+
+describe("a worker whose pool is canceled at any instruction", function()
+  local function outcomes(fn)
+    local list, counts = {}, rille.go(at_each_instruction, fn):await(BOUND)
+    for outcome, times in pairs(counts) do
+      assert.is_true(times > 10, outcome)
+      list[#list + 1] = outcome
+    end
+    table.sort(list)
+    return list
+  end
+
+  it("gives its job's result, or cancels the job", function()
+    assert.same({ "false canceled enough", "true told" },
+      outcomes(function(...) return ... end))
+    assert.same({ "false canceled enough", "true told told" },
+      outcomes(function(...) return ..., ... end))
+  end)
+
+  it("gives its job's error, or cancels the job", function()
+    assert.same({ "false canceled enough", "false told" },
+      outcomes(function(...) error(..., 0) end))
+    assert.same({ "false canceled enough", "false told" },
+      outcomes(function(...) return nil, ... end))
+    assert.same({ "false canceled enough", "false cannot send coroutine at result 1" },
+      outcomes(function() return coroutine.create(print) end))
+  end)
+end)
+
+describe("a worker that is interrupted as its job ends", function()
+  -- Closes slowly what init has returned, and tells so.
+  local function values(closed, fn)
+    return { fn = fn, init = function()
+      return setmetatable({}, { __close = function()
+        for _ = 1, 100 do rille.yield() end
+        closed:send "closed"
+      end })
+    end }
+  end
+
+  local function start(pool)
+    return rille.go("rille.pool.worker", pool, rille.chan(), select(2, rille.done()))
+  end
+
+  local function interrupt(pool, task)
+    task:interrupt "canceled"
+    pool.inside:close()
+  end
+
+  it("keeps the job's outcome when that has come before", function()
+    local begun, gate, closed = rille.chan(), rille.chan(), rille.chan(1)
+    local pool, future, fire = pool_of_one(values(closed, function()
+      begun:send(true)
+      gate:recv()
+      return "told"
+    end))
+    local task = start(pool)
+    begun:recv(BOUND)
+    fire "enough"
+    assert.is_true(pool.inside:try_recv())
+    gate:close()
+    while select(2, task:status()) ~= "recv inside" do rille.yield() end
+    interrupt(pool, task)
+    assert.same({ true, "told" }, { future:join(BOUND) })
+    assert.is_true((task:join(BOUND)))
+    assert.equal("closed", closed:recv(0))
+  end)
+
+  it("is not interrupted in what follows", function()
+    for _ = 1, 100 do
+      local begun, over, ends = rille.chan(), rille.done()
+      local closed = rille.chan(1)
+      local pool, future, fire = pool_of_one(values(closed, function()
+        begun:send(true)
+        while not over:err() do end -- luacheck: ignore 542
+        return "told"
+      end))
+      local task = start(pool)
+      begun:recv(BOUND)
+      fire "enough"
+      assert.is_true(pool.inside:try_recv())
+      interrupt(pool, task)
+      ends()
+      local ok, what = future:join(BOUND)
+      assert.is_true(ok and what == "told" or what == "canceled", tostring(what))
+      task:join(BOUND)
+      assert.equal("closed", closed:recv(0))
+    end
   end)
 end)

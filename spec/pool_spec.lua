@@ -14,13 +14,21 @@ local BOUND = 20 -- a watchdog
 
 local raises = helper.raises
 
-local function same(_, ...) return ... end
+local function same(...) return ... end
 
 -- A job that tells that it runs, and ends when its gate opens.
-local function gated(done, running, gate, result)
+local function gated(running, gate, result)
   running:send(true)
-  gate:recv(done)
+  gate:recv()
   return result
+end
+
+-- Waits in a job for the interruption, which may come as soon as the job has told that it runs.
+local function interrupted(running)
+  return select(2, pcall(function()
+    running:send(true)
+    rille.sleep(LONG)
+  end))
 end
 
 local function until_queued(pool, n)
@@ -52,7 +60,7 @@ describe("a pool", function()
   end)
 
   it("gives each future the result of its own job, whatever their order", function()
-    local pool <close> = rille.pool(4, function(_, i)
+    local pool <close> = rille.pool(4, function(i)
       for _ = 1, i % 7 do rille.yield() end
       return i
     end)
@@ -79,21 +87,6 @@ describe("a pool", function()
     assert.equal(0, count)
   end)
 
-  it("passes its done, which fires when it is canceled", function()
-    local pool <close> = rille.pool(1, function(done)
-      local fired = done:wait(BOUND)
-      return fired, done:err(), done:cause()
-    end)
-    local future = pool:submit()
-    pool:cancel "enough"
-    local ok, fired, err, cause = future:join(BOUND)
-    if ok and fired then -- else it had not begun
-      assert.same({ "canceled", "enough" }, { err, cause })
-    else
-      assert.same({ "canceled", "enough" }, { fired, err })
-    end
-  end)
-
   it("calls the function that a module yields", function()
     local pool <close> = rille.pool(1, "spec.support.job")
     assert.same({ 2, "a", "b" }, { pool:submit("a", "b"):await(BOUND) })
@@ -110,7 +103,7 @@ describe("a pool", function()
 
   it("calls init once in each worker, and closes what it returned", function()
     local closed = rille.chan(2)
-    local pool <close> = rille.pool(2, function(_, kept, n)
+    local pool <close> = rille.pool(2, function(kept, n)
       kept.sum = kept.sum + n
       return kept.sum, kept.given
     end, { init = function(done)
@@ -122,6 +115,17 @@ describe("a pool", function()
     for i = 1, 10 do assert.is_true(select(2, futures[i]:await(BOUND))) end
     assert.is_true(pool:stop(BOUND))
     assert.equal(55, closed:recv(BOUND) + closed:recv(BOUND))
+  end)
+
+  it("lets init pass its done on to the jobs", function()
+    local pool <close>, running = rille.pool(1, function(kept, running)
+      interrupted(running)
+      return kept.done:err(), kept.done:cause()
+    end, { init = function(done) return { done = done } end }), rille.chan()
+    local future = pool:submit(running)
+    running:recv(BOUND)
+    pool:cancel "enough"
+    assert.same({ true, "canceled", "enough" }, { future:join(BOUND) })
   end)
 
   it("names its tasks", function()
@@ -150,7 +154,7 @@ describe("a pool", function()
   end)
 
   it("may be used by its own jobs", function()
-    local outer <close> = rille.pool(1, function(_, inner, n) return inner:submit(n):await() end)
+    local outer <close> = rille.pool(1, function(inner, n) return inner:submit(n):await() end)
     local inner <close> = rille.pool(1, same)
     assert.equal(3, outer:submit(inner, 3):await(BOUND))
   end)
@@ -243,7 +247,7 @@ end)
 
 describe("an error in a job", function()
   it("is that of its future, as it was raised, with its traceback", function()
-    local pool <close> = rille.pool(1, function(_, value) error(value, 0) end)
+    local pool <close> = rille.pool(1, function(value) error(value, 0) end)
     local future = pool:submit "lost"
     assert.same({ false, "lost" }, { future:join(BOUND) })
     assert.same({ false, "lost" }, { future:join(BOUND) })
@@ -253,7 +257,7 @@ describe("an error in a job", function()
   end)
 
   it("may be returned behind nil", function()
-    local pool <close> = rille.pool(1, function(_, ...) return nil, ... end)
+    local pool <close> = rille.pool(1, function(...) return nil, ... end)
     assert.same({ false, "lost" }, { pool:submit "lost":join(BOUND) })
     assert.same({ n = 2, true, nil }, table.pack(pool:submit():join(BOUND)))
   end)
@@ -274,7 +278,7 @@ describe("an error in a job", function()
 
   it("leaves the worker and its state as they are", function()
     local count = 0
-    local pool <close> = rille.pool(1, function(_, fail)
+    local pool <close> = rille.pool(1, function(fail)
       count = count + 1
       assert(not fail)
       return count
@@ -323,7 +327,7 @@ describe("a worker that dies", function()
   end)
 
   it("of lack of memory fails its job, says so, and is replaced", function()
-    local pool <close> = rille.pool(1, function(_, fill)
+    local pool <close> = rille.pool(1, function(fill)
       local t = {}
       for i = 1, fill do t[i] = i end
       return #t
@@ -339,7 +343,7 @@ describe("a worker that dies", function()
   end)
 
   it("as it cannot decode a job ends that job's future", function()
-    local pool <close> = rille.pool(1, function(_, text) return #text end, { memory = 200000 })
+    local pool <close> = rille.pool(1, function(text) return #text end, { memory = 200000 })
     local ok, err = pool:submit { ("x"):rep(1000000) }:join(BOUND)
     assert.is_false(ok)
     assert.matches("the worker has died", tostring(err))
@@ -348,7 +352,7 @@ describe("a worker that dies", function()
 
   it("does not die of an interruption in a job, which is the job's error", function()
     local running = rille.chan()
-    local pool <close> = rille.pool(1, function(_, wait)
+    local pool <close> = rille.pool(1, function(wait)
       if wait then running:send(rille.self()) rille.sleep(LONG) end
       return "well"
     end)
@@ -388,7 +392,7 @@ end)
 
 describe("drain", function()
   it("waits until all that was submitted has ended", function()
-    local pool <close> = rille.pool(3, function(_, i)
+    local pool <close> = rille.pool(3, function(i)
       for _ = 1, i do rille.yield() end
       if i % 10 == 0 then error("ten", 0) end
     end, { queue = 50 })
@@ -476,15 +480,14 @@ describe("stop", function()
 end)
 
 describe("cancel", function()
-  it("fails the jobs that wait, and lets those that run tell their result", function()
-    local pool, _, running, first = busy { queue = 3 }
+  it("fails the jobs that wait", function()
+    local pool, _, running = busy { queue = 3 }
     local waiting = { pool:submit(running, running), pool:submit(running, running) }
     pool:cancel "enough"
     for _, future in ipairs(waiting) do
       assert.same({ n = 3, false, "canceled", "enough" }, table.pack(future:join(BOUND)))
       raises("^canceled$", future.await, future)
     end
-    assert.equal("first", first:await(BOUND))
     assert.same({ n = 3, nil, "canceled", "enough" }, table.pack(pool:submit(1)))
     assert.same({ n = 3, nil, "canceled", "enough" }, table.pack(pool:try_submit(1)))
     assert.is_true(pool:stop(BOUND))
@@ -493,25 +496,27 @@ describe("cancel", function()
 
   it("does not wait for a job that runs on to fail those that wait", function()
     local running, gate = rille.chan(), rille.chan()
-    local pool = rille.pool(1, function() running:send(true) gate:recv() end)
+    local pool = rille.pool(1, function()
+      interrupted(running)
+      return gate:recv()
+    end)
     local first = pool:submit()
     running:recv(BOUND)
     local second = pool:submit()
     pool:cancel()
     assert.same({ false, "canceled", "canceled" }, { second:join(BOUND) })
     assert.is_nil((first:join(0)))
-    gate:close()
-    assert.is_true((first:join(BOUND)))
+    gate:send "told"
+    assert.same({ true, "told" }, { first:join(BOUND) })
     assert.is_true(pool:stop(BOUND))
   end)
 
   it("comes from the pool's done", function()
     local done, cancel = rille.done()
-    local pool = rille.pool(done, 2, function(below) return below:wait() end)
+    local pool = rille.pool(done, 2, function() return rille.sleep(LONG) end)
     local future = pool:submit()
     cancel "above"
-    local ok, err = future:join(BOUND)
-    assert.is_true(ok or err == "canceled")
+    assert.same({ n = 3, false, "canceled", "above" }, table.pack(future:join(BOUND)))
     assert.same({ n = 3, nil, "canceled", "above" }, table.pack(pool:submit()))
     assert.is_true(pool:stop(BOUND))
     local late = rille.pool(0.001, 1, same)
@@ -523,18 +528,205 @@ describe("cancel", function()
   it("comes at the end of the scope, which waits for the workers", function()
     local future
     do
-      local pool <close> = rille.pool(2, function(done) done:wait() return "told" end)
+      local pool <close> = rille.pool(2, function() return rille.sleep(LONG) end)
       future = pool:submit()
     end
     assert.same({}, rille.tasks())
-    local ok, err = future:join(0)
-    assert.is_true(ok and err == "told" or err == "canceled")
+    assert.same({ n = 3, false, "canceled", "canceled" }, table.pack(future:join(0)))
     local failed, why = pcall(function()
       local pool <close> = rille.pool(2, same)
       error(pool:submit "mine":await(), 0)
     end)
     assert.same({ false, "mine" }, { failed, why })
     assert.same({}, rille.tasks())
+  end)
+end)
+
+describe("a job that runs when its pool is canceled", function()
+  local KINDS = {
+    sleeps = function(running) running:send(true) rille.sleep(LONG) end,
+    computes = function(running) running:send(true) while true do end end,
+    receives = function(running) running:send(true) running:recv() running:recv() end,
+    ["sits in a coroutine"] = function(running)
+      coroutine.wrap(function()
+        running:send(true)
+        rille.sleep(LONG)
+      end)()
+    end,
+  }
+
+  -- How a pool with a job in hand may end: each returns the job's future, the error, the cause.
+  local WAYS = {}
+
+  local function begun(pool, ...)
+    local running = rille.chan()
+    local future = pool:submit(running, ...)
+    running:recv(BOUND)
+    return future
+  end
+
+  function WAYS.cancel(fn)
+    local pool = rille.pool(2, fn)
+    local future = begun(pool)
+    pool:cancel "enough"
+    assert.is_true(pool:stop(BOUND))
+    return future, "canceled", "enough"
+  end
+
+  function WAYS.close(fn)
+    local pool <close> = rille.pool(2, fn)
+    return begun(pool), "canceled", "canceled"
+  end
+
+  WAYS["its done"] = function(fn)
+    local done, cancel = rille.done()
+    local pool = rille.pool(done, 2, fn)
+    local future = begun(pool)
+    cancel "above"
+    assert.is_true(pool.over:wait(BOUND))
+    return future, "canceled", "above"
+  end
+
+  -- The job has to begin before it.
+  function WAYS.deadline(fn)
+    local seconds, future = 0.01
+    repeat
+      local done, running = rille.done { timeout = seconds }, rille.chan()
+      local pool = rille.pool(done, 2, fn)
+      future = pool:submit(running)
+      local began = running:recv(done)
+      assert.is_true(pool.over:wait(BOUND))
+      seconds = 2 * seconds
+    until began
+    return future, "deadline exceeded", "deadline exceeded"
+  end
+
+  for way, leave in pairs(WAYS) do
+    for kind, fn in pairs(KINDS) do
+      it(("and %s is interrupted (%s)"):format(kind, way), function()
+        local function check()
+          local future, err, cause = leave(fn)
+          local left = rille.now() + LONG
+          local expected = { n = 3, false, err, cause }
+          local outcome = table.pack(future:join(BOUND))
+          return rille.now() < left, expected, outcome
+        end
+        for _, run in ipairs { check, function() return rille.go(check):await(BOUND) end } do
+          local early, expected, outcome = run()
+          assert.same({ true, expected }, { early, outcome })
+        end
+        assert.same({}, rille.tasks())
+      end)
+    end
+  end
+
+  it("tells where it was, and in which worker", function()
+    local pool = rille.pool(1, KINDS.sleeps, { name = "shop" })
+    local future = begun(pool)
+    pool:cancel "enough"
+    assert.is_false((future:join(BOUND)))
+    local failure = future:failure()
+    assert.same({ "canceled", "shop worker 1", "enough" },
+      { failure.value, failure.task, failure.cause })
+    assert.matches("pool_spec.lua", future:traceback())
+    assert.equal(future:traceback(), failure.traceback)
+    assert.is_true(pool:stop(BOUND))
+  end)
+
+  it("runs its <close> variables, which may wait, and then what init returned is closed", function()
+    local closed, gate = rille.chan(4), rille.chan()
+    local pool = rille.pool(1, function(kept, running)
+      local _ <close> = rille.defer(function()
+        closed:send "job waits"
+        kept.gate:recv()
+        closed:send "job"
+      end)
+      running:send(true)
+      rille.sleep(LONG)
+    end, { init = function()
+      return setmetatable({ gate = gate }, { __close = function() closed:send "kept" end })
+    end })
+    local future = begun(pool)
+    pool:cancel()
+    assert.equal("job waits", closed:recv(BOUND))
+    gate:send(true)
+    assert.is_true(pool:stop(BOUND))
+    assert.same({ "job", "kept" }, { closed:recv(0), closed:recv(0) })
+    assert.same({ n = 3, false, "canceled", "canceled" }, table.pack(future:join(0)))
+  end)
+
+  it("keeps an error of its own, and a result that it manages to return", function()
+    local pool = rille.pool(2, function(running, raise)
+      local err = interrupted(running)
+      if raise then error("at " .. err, 0) end
+      return "told " .. err, { 1 }
+    end)
+    local told, raised = begun(pool), begun(pool, true)
+    pool:cancel()
+    assert.same({ true, "told canceled", { 1 } }, { told:join(BOUND) })
+    assert.same({ false, "at canceled" }, { raised:join(BOUND) })
+    assert.is_true(pool:stop(BOUND))
+  end)
+
+  it("is waited for when it does not heed that", function()
+    local running, gate = rille.chan(), rille.chan()
+    local pool <close> = rille.pool(1, function()
+      running:send(interrupted(running))
+      return gate:recv()
+    end)
+    local future = pool:submit()
+    running:recv(BOUND)
+    local stops = rille.go(function()
+      pool:cancel()
+      return pool:stop()
+    end)
+    assert.equal("canceled", running:recv(BOUND))
+    assert.is_nil((stops:join(0)))
+    assert.is_nil((future:join(0)))
+    gate:send "heard"
+    assert.is_true(stops:await(BOUND))
+    assert.same({ true, "heard" }, { future:join(0) })
+  end)
+
+  it("goes on when the pool is only stopped", function()
+    local pool, gate, _, first = busy()
+    assert.is_nil((pool:stop(0.01)))
+    assert.is_nil((first:join(0)))
+    gate:close()
+    assert.equal("first", first:await(BOUND))
+    assert.is_true(pool:stop(BOUND))
+  end)
+
+  it("leaves no report, and its worker is not counted as dead", function()
+    local run = helper.run [[
+      local rille = require "rille"
+      local running = rille.chan()
+      local pool = rille.pool(2, function()
+        running:send(true)
+        rille.sleep(60)
+      end)
+      for _ = 1, 2 do pool:submit() running:recv() end
+      pool:submit()
+      pool:cancel()
+      pool:stop()
+      io.write(pool:stats().deaths)
+    ]]
+    assert.same({ "", "0", 0 }, { run.err, run.out, run.code })
+  end)
+
+  it("is canceled as well when it gives back what its done told it", function()
+    local pool = rille.pool(2, function(kept, running, raise)
+      interrupted(running)
+      local ok, err = rille.sleep(LONG, kept.done)
+      if raise then error(err) end
+      return ok, err
+    end, { init = function(done) return { done = done } end })
+    local returned, raised = begun(pool), begun(pool, true)
+    pool:cancel "enough"
+    for _, future in ipairs { returned, raised } do
+      assert.same({ n = 3, false, "canceled", "enough" }, table.pack(future:join(BOUND)))
+    end
+    assert.is_true(pool:stop(BOUND))
   end)
 end)
 

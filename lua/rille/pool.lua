@@ -3,27 +3,44 @@
 -- modules they have loaded, the upvalues of their function, a connection. Whoever submits a job
 -- gets a *future* for what will come of it.
 --
---     local pool <close> = rille.pool(4, function(done, path)
+--     local pool <close> = rille.pool(4, function(path)
 --       local file <close> = assert(io.open(path))
 --       return #file:read "a"
 --     end)
 --     local future = pool:submit "README.md"
 --     print(future:await())
 --
--- The function goes to each worker once, when the worker starts, and is called with the pool's
--- `done` and the job's arguments. It fails by raising, or by returning `nil` and an error. Instead
--- of a function there may stand the name of a module, which yields a function, or a table of
--- functions; of those, `pool:submit(name, ...)` calls the one of that name.
+-- The function goes to each worker once, when the worker starts, and is called with the arguments
+-- of each job. It fails by raising, or by returning `nil` and an error. Instead of a function there
+-- may stand the name of a module, which yields a function, or a table of functions; of those,
+-- `pool:submit(name, ...)` calls the one of that name.
 --
 -- The queue is bounded: `submit` waits while it is full. A pool crosses to other tasks, by
 -- reference, and they may submit as well; so does a future.
 --
 -- **How a pool ends.** `stop` lets it finish its queue; `cancel`, or the pool's done, ends it
--- early: jobs that wait fail with `"canceled"`, those that run are told by their `done`. `local
--- pool <close>` cancels it at the end of the scope and waits until its workers have ended. A pool
--- that is dropped by all who had it ends by itself as `stop` does, when that garbage is collected,
--- at the end of the program at the latest. If that ends by `os.exit`, which collects nothing, the
--- tasks of a pool that was not ended are reported as [leaks](leaks.md).
+-- early. `local pool <close>` cancels it at the end of the scope and waits until its workers have
+-- ended. A pool that is dropped by all who had it ends by itself as `stop` does, when that garbage
+-- is collected, at the end of the program at the latest. If that ends by `os.exit`, which collects
+-- nothing, the tasks of a pool that was not ended are reported as [leaks](leaks.md).
+--
+-- **What a cancellation does to jobs.** Those that wait are not begun. Those that run are
+-- interrupted, so they need not know of any done: the error of the pool's done, mostly
+-- `"canceled"`, is raised in them once, as by [`task:interrupt`](tasks.md), and their `<close>`
+-- variables run. Both then fail with that error and the cause. A job that catches it and returns
+-- something, or fails with an error of its own, keeps that as its outcome; it is waited for.
+-- Nothing but jobs is interrupted: neither `init` nor what closes that which it returned. `init` is
+-- given the pool's done, and hands it on to jobs that are to see it:
+--
+--     local prices = rille.chan(4)
+--     local pool <close> = rille.pool(4, function(kept, n)
+--       local price, err = prices:recv(kept.done)
+--       if not price then return nil, err end
+--       kept.sum = kept.sum + n * price
+--       return kept.sum
+--     end, { init = function(done) return { done = done, sum = 0 } end })
+--     prices:send(12)
+--     print(pool:submit(2):await())
 --
 -- **What becomes of errors.** An error in a job is that of its future, and the worker goes on. It
 -- is one of a task: if nobody takes it, by `join`, `await` or `failure`, it is reported on stderr.
@@ -87,18 +104,18 @@ end
 -- @function rille.pool
 -- @tparam[opt] done done what ends the pool early
 -- @tparam integer n the number of workers, at least 1
--- @tparam function|string fn what a worker does: `fn(done, ...)` with the arguments of each job; or
--- the name of a module that yields such a function or a table of them
+-- @tparam function|string fn what a worker does: `fn(...)` with the arguments of each job; or the
+-- name of a module that yields such a function or a table of them
 -- @tparam[opt] table opts `queue` (integer, by default `n`): how many jobs may wait before `submit`
 -- does; with 0 it waits until a worker takes the job. `init` (function): called with the pool's
--- done, once in each worker before its first job; what it returns comes between `done` and the
--- arguments of each job, and is closed when the worker ends, if it has a `__close`. `memory` (bytes
--- that a worker may allocate), `pinned` (boolean): as for `rille.go`. `name` (string): the tasks
--- are called so
+-- done, once in each worker before its first job; what it returns comes before the arguments of
+-- each job, `fn(kept, ...)`, and is closed when the worker ends, if it has a `__close`. `memory`
+-- (bytes that a worker may allocate), `pinned` (boolean): as for `rille.go`. `name` (string): the
+-- tasks are called so
 -- @treturn pool
 -- @raise on bad arguments; `cannot send ...` with the path when `fn` or `init` cannot cross
 -- @usage
--- local pool <close> = rille.pool(2, function(done, counts, word)
+-- local pool <close> = rille.pool(2, function(counts, word)
 --   counts[word] = (counts[word] or 0) + 1
 --   return counts[word]
 -- end, { init = function() return {} end })
@@ -228,8 +245,8 @@ function Pool:stop(done)
   return self.over:wait(done)
 end
 
---- Ends the pool early. Jobs that wait fail with `"canceled"`; those that run see it by their
--- `done`, and their results still count. Does not wait: `pool:stop()` does.
+--- Ends the pool early: jobs that wait are not begun, those that run are interrupted. Does not
+-- wait: `pool:stop()` does.
 -- @function pool:cancel
 -- @param[opt] cause any value that can cross
 -- @raise when the cause cannot cross
@@ -255,8 +272,8 @@ end
 -- @function future:join
 -- @tparam[opt] done done what cuts the wait short
 -- @treturn boolean,... `true` and the results, or `false` and the error as the job raised or
--- returned it. That of a job that was not begun when the pool was canceled is `"canceled"`, and the
--- cause follows
+-- returned it. That of a job that was ended or not begun as the pool was canceled is that of the
+-- pool's done, such as `"canceled"`, and the cause follows
 -- @treturn nil,string,any when `done` fired first: `nil`, its error and cause
 
 --- Waits until the job has ended, for its results alone.

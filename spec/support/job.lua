@@ -1,3 +1,3 @@
 -- A module that yields a function, for a pool.
 
-return function(_, ...) return select("#", ...), ... end
+return function(...) return select("#", ...), ... end

@@ -5,7 +5,9 @@
 --   any other than a table   that one result, which crosses faster so
 --   { failed =, traceback =, worker = }   a task that has failed with the error: so an error that
 --                            nobody takes is reported as that of any task
---   { canceled =, cause = }  the job has not begun, and will not
+--   { canceled =, cause =, traceback =, worker = }   the error and cause of the pool's done: the
+--                            job was interrupted; or it has not begun and will not, then without
+--                            the last two
 --
 -- A promise that was given up has "canceled", as any done without a cause; so that string is sent
 -- in a table. Then the worker has died with the job in its hands.

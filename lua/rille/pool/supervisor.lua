@@ -1,5 +1,5 @@
--- The supervisor: the task of a pool that starts its workers, replaces those that die, and ends
--- when they have ended. Then the pool is over.
+-- The supervisor: the task of a pool that starts its workers, replaces those that die, interrupts
+-- their jobs when the pool's done has fired, and ends when they have ended. Then the pool is over.
 -- @module rille.pool.supervisor
 
 local backoff = require "rille.backoff"
@@ -17,10 +17,20 @@ local function refuse(jobs, done)
   for job in jobs do pcall(type(job) == "table" and job[1] or job, canceled) end
 end
 
--- Jobs that nobody will take any more end as the pool's done says.
+-- Who has the worker's token interrupts its job. The worker waits until that is done.
+local function interrupt(worker, why)
+  if not worker.inside:try_recv() then return end
+  local _ <close> = rille.defer(function() worker.inside:close() end)
+  worker.task:interrupt(why)
+end
+
+-- Jobs end as the pool's done says: those that are run, and those that nobody will take any more.
 local function shut(pool)
   close(pool.jobs)
-  if pool.done:err() then refuse(pool.jobs, pool.done) end
+  local why = pool.done:err()
+  if not why then return end
+  for _, worker in pairs(pool.workers) do interrupt(worker, why) end
+  refuse(pool.jobs, pool.done)
 end
 
 -- What is to be closed takes the pool along with a supervisor that fails itself.
@@ -32,11 +42,13 @@ local function tie(pool)
 end
 
 local function start(pool, i)
+  local name = ("%s worker %d"):format(pool.name, i)
   local ready, set = rille.done()
-  local opts = { name = ("%s worker %d"):format(pool.name, i), memory = pool.memory,
-    pinned = pool.pinned }
-  local given = { done = pool.done, jobs = pool.jobs, recipe = pool.recipe }
-  return { task = rille.go(opts, "rille.pool.worker", given, pool.pings[i], set), ready = ready }
+  local inside = rille.chan(1, name .. " inside")
+  local opts = { name = name, memory = pool.memory, pinned = pool.pinned }
+  local given = { done = pool.done, jobs = pool.jobs, recipe = pool.recipe, inside = inside }
+  local task = rille.go(opts, "rille.pool.worker", given, pool.pings[i], set)
+  return { task = task, ready = ready, inside = inside }
 end
 
 -- A worker that has died is replaced; after a pause, if it had not come to its first job.
@@ -51,17 +63,17 @@ local function replace(pool, worker, i, err)
   return not pool.done:err() and start(pool, i) or nil
 end
 
-local function joined(pool, workers, i)
-  local worker = workers[i]
+local function successor(pool, i)
+  local worker = pool.workers[i]
   local ok, err = worker.task:join()
   if ok or pool.done:err() then return nil end
   return replace(pool, worker, i, err)
 end
 
 return function(pool)
+  pool.workers, pool.failed = {}, 0
   local _ <close> = tie(pool)
-  local workers, cases = {}, { done = pool.done, dropped = pool.dropped }
-  pool.failed = 0
+  local workers, cases = pool.workers, { done = pool.done, dropped = pool.dropped }
   local function employ(i, worker)
     workers[i], cases[i] = worker, worker and worker.task
   end
@@ -69,7 +81,7 @@ return function(pool)
   while next(workers) do
     local which = rille.select(cases)
     if workers[which] then
-      employ(which, joined(pool, workers, which))
+      employ(which, successor(pool, which))
     else
       cases[which] = nil
       shut(pool)

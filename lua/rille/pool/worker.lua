@@ -4,6 +4,12 @@
 --
 -- An error in a job is that job's failure. A worker dies of what comes to it outside of a job, and
 -- of lack of memory, because its state may be what uses it up.
+--
+-- When the pool's done fires, jobs are interrupted, but nothing else that a worker does is. So
+-- there is a token in the channel `inside` as long as a job's function runs: the worker puts it
+-- there, looks at the done, and calls the function; then it takes the token back. The supervisor
+-- interrupts a worker whose token it has got, once, and then closes the channel. A worker whose
+-- token is gone waits for that, and meets the interruption before it goes on.
 -- @module rille.pool.worker
 
 local rille = require "rille"
@@ -12,16 +18,50 @@ local function caught(err)
   return { value = err, traceback = debug.traceback(nil, 2) }
 end
 
+-- The worker's hand: the `finish` of the job it has, and what says whether that may be interrupted.
+
+-- The instruction that is behind the yield is where an interruption comes at the latest.
+local function meet(inside)
+  inside:recv()
+  rille.yield()
+end
+
+local function leave(inside)
+  if not inside:try_recv() then pcall(meet, inside) end
+end
+
+-- An outcome is given once: a worker that dies just then gives up the job.
+local function taken(hand)
+  local finish = hand.finish
+  hand.finish = nil
+  return finish
+end
+
+-- An error that is the done's: the interruption, or what the job has seen of the done itself.
+-- `coroutine.wrap` puts a place before it.
+local function is_canceled(hand, err)
+  local why = hand.done:err()
+  return why and (err == why or type(err) == "string" and err:match "^.*:%d+: (.*)$" == why)
+end
+
+local function cancel(hand, traceback)
+  local done, name = hand.done, rille.self():name()
+  local outcome = { canceled = done:err(), cause = done:cause(), traceback = traceback,
+    worker = name }
+  taken(hand)(outcome)
+end
+
 -- The task that carries the error of a job. An error that cannot cross leaves its text.
 local function carry(name, value)
   local ok, task = pcall(rille.go, { name = name }, error, value, 0)
   return ok and task or rille.go({ name = name }, error, tostring(value), 0)
 end
 
-local function fail(finish, err)
+local function fail(hand, err)
+  if is_canceled(hand, err.value) then return cancel(hand, err.traceback) end
   local name = rille.self():name()
   local task = carry(name, err.value)
-  finish { failed = task, traceback = err.traceback, worker = name }
+  taken(hand) { failed = task, traceback = err.traceback, worker = name }
   rille._forget(task)
 end
 
@@ -33,19 +73,22 @@ local function named(err)
 end
 
 -- Results that cannot cross fail the job.
-local function publish(finish, ...)
-  local n, result = select("#", ...), ...
+local function publish(hand, ...)
+  local n, result, finish = select("#", ...), (...), taken(hand)
   if n == 1 and PLAIN[type(result)] and result ~= "canceled" then return finish(result) end
   local ok, err = pcall(finish, { n, ... })
-  if not ok then fail(finish, { value = named(err) }) end
+  if ok then return end
+  hand.finish = finish
+  fail(hand, { value = named(err) })
 end
 
-local function settle(finish, ok, ...)
+local function settle(hand, ok, ...)
+  leave(hand.inside)
   local first, second = ...
-  if ok and (first ~= nil or second == nil) then return publish(finish, ...) end
-  if ok then return fail(finish, { value = second }) end
+  if ok and (first ~= nil or second == nil) then return publish(hand, ...) end
+  if ok then return fail(hand, { value = second }) end
   if type(first) ~= "table" then error(first, 0) end -- no handler has run: there is no memory
-  fail(finish, first)
+  fail(hand, first)
 end
 
 local function lookup(functions, module, name)
@@ -55,17 +98,16 @@ local function lookup(functions, module, name)
 end
 
 -- Returns what runs a job of a function. `kept` is what `init` has returned, if there is one.
-local function of_function(fn, done, init, kept)
+local function of_function(fn, init, kept)
   if init then
-    return function(finish, ...) settle(finish, xpcall(fn, caught, done, kept, ...)) end
+    return function(hand, ...) settle(hand, xpcall(fn, caught, kept, ...)) end
   end
-  return function(finish, ...) settle(finish, xpcall(fn, caught, done, ...)) end
+  return function(hand, ...) settle(hand, xpcall(fn, caught, ...)) end
 end
 
-local function of_functions(functions, module, ...)
-  local done, init, kept = ...
-  return function(finish, name, ...)
-    of_function(lookup(functions, module, name), done, init, kept)(finish, ...)
+local function of_functions(functions, module, init, kept)
+  return function(hand, name, ...)
+    of_function(lookup(functions, module, name), init, kept)(hand, ...)
   end
 end
 
@@ -81,20 +123,31 @@ local function closable(value)
   return type(meta) == "table" and meta.__close and value or nil
 end
 
--- What is to be closed fails the job in hand when the worker dies.
-local function hand()
-  return setmetatable({}, { __close = function(held, err)
-    local finish = held[1]
-    if not finish then return end
-    local text = ("the worker has died: %s"):format(tostring(err))
-    local fields = { cause = err, task = rille.self():name() }
-    fail(finish, { value = rille.errors.failure(text, fields) })
-  end })
+-- A worker that dies with a job in hand fails it. It does so also of the interruption that is meant
+-- for a job, when that comes just after it: then the job is canceled.
+local function drop(hand, err)
+  if not hand.finish then return end
+  if is_canceled(hand, err) then return cancel(hand) end
+  local text = ("the worker has died: %s"):format(tostring(err))
+  local fields = { cause = err, task = rille.self():name() }
+  fail(hand, { value = rille.errors.failure(text, fields) })
+end
+
+local function new_hand(pool)
+  return setmetatable({ done = pool.done, inside = pool.inside }, { __close = drop })
+end
+
+local function work(hand, run, finish, ...)
+  hand.finish = finish
+  hand.inside:try_send(true)
+  local why = hand.done:err()
+  if why then settle(hand, false, { value = why }) else run(hand, ...) end
+  rille._forget(finish)
 end
 
 -- A ping is a promise's cancel: given up, it says that no job is in hand that was taken before.
 local function serve(pool, pings, run)
-  local held <close> = hand()
+  local hand <close> = new_hand(pool)
   local function turn(which, first, ...)
     if first == nil then return false end
     if which == 2 then
@@ -102,10 +155,7 @@ local function serve(pool, pings, run)
     elseif type(first) == "table" then
       rille._forget(first[1])
     else
-      held[1] = first
-      run(first, ...)
-      held[1] = nil
-      rille._forget(first)
+      work(hand, run, first, ...)
     end
     return true
   end
@@ -117,7 +167,7 @@ return function(pool, pings, ready)
   local init = pool.recipe:value "init"
   local kept = init and init(pool.done)
   local _ <close> = closable(kept)
-  local run = runner(pool.recipe:value "fn", pool.done, init, kept)
+  local run = runner(pool.recipe:value "fn", init, kept)
   ready()
   serve(pool, pings, run)
 end
