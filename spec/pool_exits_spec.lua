@@ -126,17 +126,19 @@ end)
 -- What a worker gets, with one job in the queue.
 local function pool_of_one(values, ...)
   local jobs, done, fire = rille.chan(1), rille.done()
+  local told, tell = rille.done { name = "told" }
   local future = Future.new(rille._request(jobs, nil, ...))
   jobs:close()
-  return { jobs = jobs, inside = rille.chan(1, "inside"), done = done,
-    recipe = (rille.done { values = values }) }, future, fire
+  local recipe = rille.done { values = values }
+  local pool = { jobs = jobs, inside = rille.counter(), told = told, done = done, recipe = recipe }
+  return pool, future, fire, tell
 end
 
 -- A worker runs in a coroutine of this task. At its nth instruction the pool's done fires, and what
 -- a supervisor does then is done. Returns whether it came to that, and the job's future.
 local function cut(n, fn)
-  local pool, future, fire = pool_of_one({ fn = fn }, "told")
-  local jobs, inside, done = pool.jobs, pool.inside, pool.done
+  local pool, future, fire, tell = pool_of_one({ fn = fn }, "told")
+  local done = pool.done
   local co = coroutine.create(function()
     pcall(serve, pool, rille.chan(), function() end)
   end)
@@ -145,12 +147,11 @@ local function cut(n, fn)
     debug.sethook(co)
     short = true
     fire "enough"
-    if not inside:try_recv() then return end
-    inside:close()
-    error("canceled", 0)
+    tell()
+    if pool.inside:add(2) == 3 then error("canceled", 0) end
   end, "", n)
   coroutine.resume(co)
-  for finish in jobs do finish { canceled = done:err(), cause = done:cause() } end
+  for finish in pool.jobs do finish { canceled = done:err(), cause = done:cause() } end
   return short, future
 end
 
@@ -209,14 +210,9 @@ describe("a worker that is interrupted as its job ends", function()
     return rille.go("rille.pool.worker", pool, rille.chan(), select(2, rille.done()))
   end
 
-  local function interrupt(pool, task)
-    task:interrupt "canceled"
-    pool.inside:close()
-  end
-
   it("keeps the job's outcome when that has come before", function()
     local begun, gate, closed = rille.chan(), rille.chan(), rille.chan(1)
-    local pool, future, fire = pool_of_one(values(closed, function()
+    local pool, future, fire, tell = pool_of_one(values(closed, function()
       begun:send(true)
       gate:recv()
       return "told"
@@ -224,10 +220,11 @@ describe("a worker that is interrupted as its job ends", function()
     local task = start(pool)
     begun:recv(BOUND)
     fire "enough"
-    assert.is_true(pool.inside:try_recv())
+    assert.equal(3, pool.inside:add(2))
     gate:close()
-    while select(2, task:status()) ~= "recv inside" do rille.yield() end
-    interrupt(pool, task)
+    while select(2, task:status()) ~= "wait told" do rille.yield() end
+    task:interrupt "canceled"
+    tell()
     assert.same({ true, "told" }, { future:join(BOUND) })
     assert.is_true((task:join(BOUND)))
     assert.equal("closed", closed:recv(0))
@@ -237,7 +234,7 @@ describe("a worker that is interrupted as its job ends", function()
     for _ = 1, 100 do
       local begun, over, ends = rille.chan(), rille.done()
       local closed = rille.chan(1)
-      local pool, future, fire = pool_of_one(values(closed, function()
+      local pool, future, fire, tell = pool_of_one(values(closed, function()
         begun:send(true)
         while not over:err() do end -- luacheck: ignore 542
         return "told"
@@ -245,8 +242,9 @@ describe("a worker that is interrupted as its job ends", function()
       local task = start(pool)
       begun:recv(BOUND)
       fire "enough"
-      assert.is_true(pool.inside:try_recv())
-      interrupt(pool, task)
+      assert.equal(3, pool.inside:add(2))
+      task:interrupt "canceled"
+      tell()
       ends()
       local ok, what = future:join(BOUND)
       assert.is_true(ok and what == "told" or what == "canceled", tostring(what))

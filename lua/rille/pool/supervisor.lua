@@ -17,11 +17,10 @@ local function refuse(jobs, done)
   for job in jobs do pcall(type(job) == "table" and job[1] or job, canceled) end
 end
 
--- Who has the worker's token interrupts its job. The worker waits until that is done.
+-- Interrupts the job that the worker has, once. The worker waits until it is told that it was.
 local function interrupt(worker, why)
-  if not worker.inside:try_recv() then return end
-  local _ <close> = rille.defer(function() worker.inside:close() end)
-  worker.task:interrupt(why)
+  if worker.inside:add(2) == 3 then worker.task:interrupt(why) end
+  worker.tell()
 end
 
 -- Jobs end as the pool's done says: those that are run, and those that nobody will take any more.
@@ -43,12 +42,13 @@ end
 
 local function start(pool, i)
   local name = ("%s worker %d"):format(pool.name, i)
-  local ready, set = rille.done()
-  local inside = rille.chan(1, name .. " inside")
   local opts = { name = name, memory = pool.memory, pinned = pool.pinned }
-  local given = { done = pool.done, jobs = pool.jobs, recipe = pool.recipe, inside = inside }
+  local inside, ready, set = rille.counter(), rille.done()
+  local told, tell = rille._promise()
+  local given = { done = pool.done, jobs = pool.jobs, recipe = pool.recipe, inside = inside,
+    told = told }
   local task = rille.go(opts, "rille.pool.worker", given, pool.pings[i], set)
-  return { task = task, ready = ready, inside = inside }
+  return { task = task, ready = ready, inside = inside, tell = tell }
 end
 
 -- A worker that has died is replaced; after a pause, if it had not come to its first job.

@@ -5,11 +5,11 @@
 -- An error in a job is that job's failure. A worker dies of what comes to it outside of a job, and
 -- of lack of memory, because its state may be what uses it up.
 --
--- When the pool's done fires, jobs are interrupted, but nothing else that a worker does is. So
--- there is a token in the channel `inside` as long as a job's function runs: the worker puts it
--- there, looks at the done, and calls the function; then it takes the token back. The supervisor
--- interrupts a worker whose token it has got, once, and then closes the channel. A worker whose
--- token is gone waits for that, and meets the interruption before it goes on.
+-- When the pool's done fires, jobs are interrupted, but nothing else that a worker does is. So the
+-- counter `inside` is one higher as long as a job's function runs. The supervisor adds two; if the
+-- worker is inside then, it interrupts it. In any case it fires `told`. A worker that finds two
+-- more as it goes in does not begin. One that does so as it comes out waits for `told`, and meets
+-- the interruption before it goes on.
 -- @module rille.pool.worker
 
 local rille = require "rille"
@@ -21,13 +21,17 @@ end
 -- The worker's hand: the `finish` of the job it has, and what says whether that may be interrupted.
 
 -- The instruction that is behind the yield is where an interruption comes at the latest.
-local function meet(inside)
-  inside:recv()
+local function meet(told)
+  told:wait()
   rille.yield()
 end
 
-local function leave(inside)
-  if not inside:try_recv() then pcall(meet, inside) end
+local function may_enter(hand)
+  return hand.inside:add(1) == 1
+end
+
+local function leave(hand)
+  if hand.inside:add(-1) > 0 then pcall(meet, hand.told) end
 end
 
 -- An outcome is given once: a worker that dies just then gives up the job.
@@ -83,7 +87,7 @@ local function publish(hand, ...)
 end
 
 local function settle(hand, ok, ...)
-  leave(hand.inside)
+  leave(hand)
   local first, second = ...
   if ok and (first ~= nil or second == nil) then return publish(hand, ...) end
   if ok then return fail(hand, { value = second }) end
@@ -134,14 +138,17 @@ local function drop(hand, err)
 end
 
 local function new_hand(pool)
-  return setmetatable({ done = pool.done, inside = pool.inside }, { __close = drop })
+  return setmetatable({ done = pool.done, inside = pool.inside, told = pool.told },
+    { __close = drop })
 end
 
 local function work(hand, run, finish, ...)
   hand.finish = finish
-  hand.inside:try_send(true)
-  local why = hand.done:err()
-  if why then settle(hand, false, { value = why }) else run(hand, ...) end
+  if may_enter(hand) then
+    run(hand, ...)
+  else
+    settle(hand, false, { value = hand.done:err() })
+  end
   rille._forget(finish)
 end
 
