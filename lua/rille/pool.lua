@@ -27,10 +27,11 @@
 -- **What a cancellation does to jobs.** Those that wait are not begun. Those that run are
 -- interrupted, so they need not know of any done: the error of the pool's done, mostly
 -- `"canceled"`, is raised in them once, as by [`task:interrupt`](tasks.md), and their `<close>`
--- variables run. Both then fail with that error and the cause. A job that catches it and returns
--- something, or fails with an error of its own, keeps that as its outcome; it is waited for.
--- Nothing but jobs is interrupted: neither `init` nor what closes that which it returned. `init` is
--- given the pool's done, and hands it on to jobs that are to see it:
+-- variables run. Both then fail with that error and the cause, as does a job that returns what the
+-- done has told it; nobody has to take such an error. A job that catches it and returns something,
+-- or fails with an error of its own, keeps that as its outcome; it is waited for. Nothing but jobs
+-- is interrupted: neither `init` nor what closes that which it returned. `init` is given the pool's
+-- done, and hands it on to jobs that are to see it:
 --
 --     local prices = rille.chan(4)
 --     local pool <close> = rille.pool(4, function(kept, n)
