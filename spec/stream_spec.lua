@@ -161,9 +161,9 @@ describe("a source", function()
       for _, leave in ipairs {
         function(b) b:chan() end, function(b) b:close() end,
         function(b) b:take(2):collect() end, function(b) b:each(error) end,
-        function(b) for _ in b:iter() do break end end,
+        function(b) for v in b:iter() do if v then break end end end,
         function(b)
-          for _ in b do break end
+          for v in b do if v then break end end
           b:close()
         end,
       } do
