@@ -121,7 +121,8 @@ describe("a group", function()
     raises("#1 to 'group' %(unknown option 'limits'", rille.group, { limits = 1 })
     raises("#2 to 'group' %(option 'limit': integer of at least 1 exp", rille.group, nil,
       { limit = 0 })
-    raises("option 'policy': 'first' or 'all' expected", rille.group, { policy = "none" })
+    raises("option 'policy': 'first' or 'all' expected, got 'none'", rille.group,
+      { policy = "none" })
     raises("option 'max_errors': integer of at least 1", rille.group, { max_errors = 1.5 })
     raises("#1 to 'go' %(function or module name expected, got nil", group.go, group)
     raises("#2 to 'go' %(function or module name expected", group.go, group, {})

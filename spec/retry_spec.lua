@@ -262,7 +262,8 @@ describe("the arguments of retry", function()
     end
     raises("option 'backoff': number of seconds, function or table", retry, nil, f,
       { backoff = "1" })
-    raises("option 'backoff': table with another 'max'", retry, nil, f, { backoff = { max = -1 } })
+    raises("option 'backoff': table with 'max' from 0 to inf", retry, nil, f,
+      { backoff = { max = -1 } })
     raises("option 'jitter': number from 0 to 1", retry, nil, f, { jitter = 2 })
     raises("option 'retry_if': function expected", retry, nil, f, { retry_if = true })
     raises("retry_spec.lua", function() retry(nil, f, { tries = 3 }) end)

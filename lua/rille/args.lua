@@ -18,13 +18,19 @@ local function name_of(value)
   return type(meta) == "table" and type(meta.__name) == "string" and meta.__name or type(value)
 end
 
-local function wrong(expected, value)
-  local got = name_of(value)
-  -- Of a number that is not the right one it does not help to be told that it is one.
-  if got == "number" and (expected:find "^number" or expected:find "^integer") then
-    got = ("%.14g"):format(value)
+-- Of what is of the right type it does not help to be told that.
+local function shown(expected, value)
+  local kind = type(value)
+  if kind == "number" and (expected:find "^number" or expected:find "^integer") then
+    return value ~= value and "nan" or ("%.14g"):format(value)
+  elseif kind == "string" and expected:find "^'" then
+    return ("'%s'"):format(value)
   end
-  return ("%s expected, got %s"):format(expected, got)
+  return name_of(value)
+end
+
+local function wrong(expected, value)
+  return ("%s expected, got %s"):format(expected, shown(expected, value))
 end
 
 local function callable(value)

@@ -40,11 +40,12 @@ function backoff.expected_jitter(value)
   if not number(value, 0, 1) then return "number from 0 to 1" end
 end
 
+-- From where to where.
 local KNOWN = {
-  first = function(value) return number(value, 0, math.huge) end,
-  factor = function(value) return number(value, 1, math.huge) end,
-  max = function(value) return number(value, 0, math.huge) end,
-  jitter = function(value) return number(value, 0, 1) end,
+  first = { 0, math.huge },
+  factor = { 1, math.huge },
+  max = { 0, math.huge },
+  jitter = { 0, 1 },
 }
 
 --- The same when it is nothing that `of` takes.
@@ -52,8 +53,11 @@ function backoff.expected(value)
   if type(value) == "function" or number(value, 0, math.huge) then return end
   if type(value) ~= "table" then return "number of seconds, function or table" end
   for key, given in pairs(value) do
-    if not KNOWN[key] then return ("table without '%s'"):format(tostring(key)) end
-    if not KNOWN[key](given) then return ("table with another '%s'"):format(key) end
+    local range = KNOWN[key]
+    if not range then return ("table without '%s'"):format(tostring(key)) end
+    if not number(given, range[1], range[2]) then
+      return ("table with '%s' from %g to %g"):format(key, range[1], range[2])
+    end
   end
 end
 
