@@ -999,7 +999,7 @@ describe("a done", function()
   it("that fires stops a stream whatever it waits for", function()
     for i = 1, #forever() do
       local done, cancel = rille.done()
-      local ended = rille.go(function()
+      local ended = rille.go({ daemon = true }, function() -- it may end last
         for _ = 1, 3 * i do rille.yield() end
         cancel "enough"
       end)
@@ -1038,7 +1038,7 @@ describe("a done", function()
   it("of one that is merged stops the whole, and tells why", function()
     for _ = 1, 20 do
       local done, cancel = rille.done()
-      local task = rille.go(function()
+      local task = rille.go({ daemon = true }, function() -- it may end last
         for _ = 1, math.random(20) do rille.yield() end
         cancel "mine"
       end)
