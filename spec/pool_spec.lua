@@ -312,6 +312,23 @@ describe("an error in a job", function()
 end)
 
 describe("a worker that dies", function()
+  it("when a job has just ended leaves no error of it, whatever its instruction", function()
+    local pool <close> = rille.pool(1, function(n)
+      debug.sethook(function()
+        debug.sethook()
+        error("cut short", 0)
+      end, "", n)
+      return "result"
+    end)
+    local results = 0
+    for n = 1, 150 do
+      local ok, result = pool:submit(n):join(BOUND)
+      assert(ok ~= nil, n)
+      if ok and result == "result" then results = results + 1 end
+    end
+    assert.is_true(results > 0 and pool:stats().deaths > 0)
+  end)
+
   local function itself() return rille.self() end
 
   it("between two jobs is replaced", function()
