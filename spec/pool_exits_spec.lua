@@ -1,8 +1,5 @@
 -- A pool leaves nothing behind, however and whenever it is left, and no future of it waits for
--- ever.
---
---     RILLE_SEED=n      the seed (by default that of the clock; it is printed when a test fails)
---     RILLE_EXITS=n     so many exits (1,000 by default, 200 under a sanitizer)
+-- ever. See spec/support/exits.lua for the settings.
 
 local plain = require "spec.support.plain"
 local describe, it, assert = plain(describe), plain(it), assert
@@ -10,13 +7,11 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 
 require "spec.helper"
 local Future = require "rille.pool.future"
+local exits = require "spec.support.exits"
 local rille = require "rille"
 local serve = require "rille.pool.worker"
 
 local BOUND = 60 -- a watchdog
-
-local seed = math.tointeger(os.getenv "RILLE_SEED") or os.time()
-local count = math.tointeger(os.getenv "RILLE_EXITS") or os.getenv "RILLE_LUA" and 200 or 1000
 
 local KINDS = 10
 local ENDLESS = { [1] = true, [7] = true, [8] = true, [9] = true } -- kinds that need an end
@@ -38,88 +33,61 @@ end
 
 local function init(done) return done end
 
--- The body: what a user does, left in the way of the plan. `out` gets the futures.
-local function use(done, plan, out, workers)
-  local drop = plan.way == "drop" -- nothing else ends it then
-  local pool = rille.pool(not drop and done or nil, plan.n, job,
-    { queue = plan.queue, init = init })
+-- What nothing else ends may not wait for that. Of an interrupted user or worker an error may be
+-- lost with a future.
+local function some_jobs(way, harmless)
+  local jobs = {}
+  for i = 1, math.random(6) do
+    local what = math.random(KINDS)
+    if way == "drop" and ENDLESS[what] or harmless and what == 2 then what = 5 end
+    jobs[i] = what
+  end
+  return jobs
+end
+
+local function shoot(workers, shots, seed)
+  for _ = 1, seed % 20 do rille.yield() end
+  local worker = workers:try_recv()
+  if worker then worker:interrupt "out" shots:add(1) end
+end
+
+-- What a user does, left in the way of the plan. `out` gets the futures.
+local function use(done, plan, out, shots)
+  local way, workers, drop = plan.way, rille.chan(10), plan.way == "drop"
+  local pool = rille.pool(not drop and done or nil, math.random(3), job,
+    { queue = math.random(0, 3), init = init })
   local _ <close> = not drop and pool or nil
-  for i, what in ipairs(plan.jobs) do
+  local cut, shot = way == "interrupt" or way == "twice", math.random(4) == 1
+  local jobs = some_jobs(way, cut or shot)
+  local last = math.random(#jobs)
+  if shot and not cut then rille.go(shoot, workers, shots, plan.seed) end
+  for i, what in ipairs(jobs) do
     local future = pool:submit_within(done, what, workers)
     if not future then return end
     out:send(future)
-    if i == plan.last and plan.way == "break" then break end
-    if i == plan.last and plan.way == "error" then error("mine", 0) end
+    if i == last and way == "break" then break end
+    if i == last and way == "error" then error("mine", 0) end
     if what == 4 then pool:drain(1e-4) end
   end
-  if plan.way == "stop" then pool:stop(done) end
+  if not drop and math.random(4) == 1 then pool:stop(done) end
 end
 
-local WAYS = { "end", "break", "error", "drop", "stop", "cancel", "deadline", "interrupt",
-  "worker" }
-
-local function plan_of(random)
-  local plan = { way = WAYS[random(#WAYS)], n = random(3), queue = random(0, 3), jobs = {} }
-  for i = 1, random(6) do
-    local what = random(KINDS)
-    plan.jobs[i] = plan.way == "drop" and ENDLESS[what] and 5 or what
-  end
-  if plan.way == "interrupt" or plan.way == "worker" then -- an error may be lost with a future
-    for i, what in ipairs(plan.jobs) do plan.jobs[i] = what == 2 and 5 or what end
-  end
-  plan.last = random(#plan.jobs)
-  plan.moment = random() * (random(2) == 1 and 1e-4 or 1e-3)
-  return plan
-end
-
--- Nothing may wait for ever. A pool that was dropped may have to be collected first, which looking
--- for leaks does. A worker dies of nothing but an interruption that is none of its pool's.
-local function settle(plan, out)
-  local late = rille.now() + BOUND
-  while #rille.tasks() > 0 do
-    assert(#rille.leaks() == 0 or rille.now() < late, "left")
-    rille.yield()
-  end
-  out:close()
-  for future in out do
-    local ok, err = future:join(BOUND)
-    assert(ok ~= nil, "a future has not ended")
-    assert(ok or plan.way == "worker" or not tostring(err):find "worker has died", err)
-  end
-end
-
-local function leave(plan, task, cancel, workers)
-  rille.sleep(plan.moment)
-  if plan.way == "cancel" then cancel "enough" end
-  if plan.way == "interrupt" then task:interrupt "out" end
-  local worker = plan.way == "worker" and workers:try_recv()
-  if worker then worker:interrupt "out" end
-end
-
-local function round(random)
-  local plan, out, workers = plan_of(random), rille.chan(10), rille.chan(10)
-  local done, cancel = rille.done { timeout = plan.way == "deadline" and plan.moment or nil }
-  local task = rille.go(use, done, plan, out, workers)
-  leave(plan, task, cancel, workers)
-  rille.select(task, 1e-3)
-  cancel()
-  local ok, err = task:join(BOUND)
-  assert(ok or ok == false and (err == "mine" or err == "out"), err)
-  settle(plan, out)
+-- A worker dies of nothing but an interruption that is none of its pool's.
+local function check(future, shots)
+  local ok, err = future:join(BOUND)
+  assert(ok ~= nil, "a future has not ended")
+  assert(ok or shots:get() > 0 or not tostring(err):find "worker has died", err)
 end
 
 describe("1,000 early exits of a pool", function()
   it("leave no task behind, and no future that has not ended", function()
-    math.randomseed(seed)
-    for i = 1, count do
-      local ok, err = pcall(round, math.random)
-      if not ok then
-        local left = rille.tasks()[1]
-        error(("RILLE_SEED=%d, exit %d: %s\n%s"):format(seed, i, tostring(err),
-          left and left.traceback or ""), 0)
-      end
-    end
-    assert.same({}, rille.leaks())
+    exits.rounds(1000, function()
+      local out, shots = rille.chan(10), rille.counter()
+      exits.crowd(1, use, out, shots)
+      exits.settle()
+      out:close()
+      for future in out do check(future, shots) end
+    end)
   end)
 end)
 
