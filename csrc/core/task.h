@@ -61,9 +61,10 @@ struct rl_task {
   atomic_uchar pending; /* what is to be raised in it: an rl_pending; see interrupt */
   atomic_bool leaving;  /* it is in os.exit */
   atomic_bool taken;    /* somebody has seen the outcome */
-  bool late;     /* of a group's member, immutable once ended: it failed after the done had fired */
-  unsigned rank; /* likewise: its failure is the group's first, second...; 0: it has not failed */
-  double since;  /* when it was started */
+  /* of a group's member, immutable once ended: it failed after the done had fired; its failure is the
+     group's first, second...; 0: it has not failed */
+  unsigned late : 1, rank : 31;
+  double since; /* when it was started */
   union {
     rl_msg call;    /* function and arguments, until it runs */
     rl_msg outcome; /* results or error; immutable once ended */

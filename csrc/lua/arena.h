@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 enum {
-  RL_SLOT = 8512,       /* bytes: as much as a task needs that waits on a channel and a done */
+  RL_SLOT = 8528,       /* bytes: as much as a task needs that waits on a channel and a done */
   RL_ARENA_CLASSES = 28 /* of small blocks */
 };
 

@@ -105,7 +105,7 @@ void rl_member_leave(rl_state *S) {
 static void fail(rl_member *m, rl_task *t) {
   rl_done *done = (rl_done *)(void *)m->fires.ref.to;
   t->late = rl_done_poll(done);
-  t->rank = atomic_fetch_add(&m->crew->failed, 1) + 1;
+  t->rank = (atomic_fetch_add(&m->crew->failed, 1) + 1) & INT32_MAX;
   if (t->rank != m->crew->most) return;
   rl_msg cause = {.tag = RL_MSG_NONE};
   rl_msg_share(&cause, &t->outcome);

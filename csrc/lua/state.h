@@ -32,10 +32,10 @@ struct rl_state {
   bool over;                 /* a main program whose runtime has ended */
   bool closing;              /* a task's, in lua_close */
   bool tender;         /* what was returned last is not closed by its scope yet: see interrupt */
-  const char *unwound; /* what was raised in a wait that was unwound last; NULL: none was */
   bool succeeded;      /* a task's body has returned */
   bool lazy;           /* not all libraries are open: see library */
   bool has_finalizers; /* what must run when it is closed, other than those of our handles */
+  const char *unwound; /* what was raised in a wait that was unwound last; NULL: none was */
   int nowait;          /* > 0: inside a function that must not wait */
   unsigned nglobals;   /* how many globals there were when own_globals was made */
   struct rl_member *member; /* of a group; NULL: of none, or not any more */
