@@ -491,7 +491,6 @@ void rl_open_done(lua_State *L, rl_state *S) {
                                        {"any", rille_any},
                                        {"all", rille_all},
                                        {"_stands_for_done", stands_for_done},
-                                       {"_forget", rl_handle_forget},
                                        {NULL, NULL}};
   rl_setfuncs(L, S, functions);
   rl_handle_push(L, S, &S->program->background->event.src.obj, RL_MAY_WATCH);
