@@ -369,6 +369,21 @@ describe("a stage", function()
     assert.same({}, stream.from(nil, {}):batch(2, 1):collect())
   end)
 
+  it("makes batches of a range up to its last number, whatever kind of number that is", function()
+    local function batches(first, last, n)
+      return stream.range(nil, first, last):batch(n):collect()
+    end
+    local max, min = math.maxinteger, math.mininteger
+    assert.same({ { max - 4, max - 3, max - 2 }, { max - 1, max } }, batches(max - 4, max, 3))
+    assert.same({ { max - 1, max } }, batches(max - 1, nil, 100))
+    assert.same({ { 1, 2 }, { 3 } }, batches(1, 3.7, 2))
+    assert.same({ { 1, 2, 3 } }, batches(1, 3, max))
+    assert.same({ { 0.5, 1.5 }, { 2.5 } }, batches(0.5, 3, 2))
+    assert.same({}, batches(1, -math.huge, 2))
+    assert.same({ { min, min + 1 } }, stream.range(nil, min, max):batch(2):take(1):collect())
+    for _, v in ipairs(batches(1, 3.0, 5)[1]) do assert.equal("integer", math.type(v)) end
+  end)
+
   it("makes sliding windows, which are lists of their own", function()
     assert.same({ { 1, 2 }, { 2, 3 } }, stream.range(nil, 1, 3):window(2):collect())
     assert.same({}, stream.range(nil, 1, 3):window(4):collect())

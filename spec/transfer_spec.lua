@@ -122,6 +122,26 @@ describe("tables", function()
     assert.same({ [1] = 1, [1000000] = 2 }, copy { [1] = 1, [1000000] = 2 })
   end)
 
+  it("keep what stands behind the integers of a list", function()
+    local edges = { 0, -1, 63, 64, -65, math.maxinteger, math.mininteger }
+    for _, n in ipairs { 0, 1, 5, 12, 13, 100, 1000 } do
+      for _, tail in ipairs { {}, { 2.0 }, { "x", 1 }, { {}, 7 }, { false, true, 0 }, { -0.0 } } do
+        local list = { key = "value" }
+        for i = 1, n do list[i] = edges[i % #edges + 1] end
+        for _, v in ipairs(tail) do list[#list + 1] = v end
+        local c = copy(list)
+        assert.same(list, c)
+        for i, v in ipairs(list) do assert.equal(math.type(v), math.type(c[i])) end
+      end
+    end
+  end)
+
+  it("keep integers whatever the depth", function()
+    local list
+    for i = 1, 200 do list = { i, -i, i % 3 == 0 and 0.5 or i, list } end
+    assert.same(list, copy(list))
+  end)
+
   it("stay as they are at the sender", function()
     local t = { 1, { 2 } }
     local c = copy(t)

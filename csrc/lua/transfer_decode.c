@@ -46,6 +46,18 @@ static void get_int(decoder *d) {
   lua_pushinteger(d->L, (lua_Integer)(n >> 1 ^ (0 - (n & 1))));
 }
 
+/* The integers that the array at `idx` begins with; how many. */
+static lua_Integer get_integers(decoder *d, int idx) {
+  uint32_t n;
+  d->p++;
+  memcpy(&n, get_bytes(d, sizeof n), sizeof n);
+  for (lua_Integer i = 1; i <= n; i++) {
+    get_int(d);
+    lua_rawseti(d->L, idx, i);
+  }
+  return n;
+}
+
 static void get_float(decoder *d) {
   double n;
   memcpy(&n, get_bytes(d, sizeof n), sizeof n);
@@ -89,7 +101,8 @@ static void get_table_body(decoder *d, lua_Integer narr) {
   lua_State *L = d->L;
   luaL_checkstack(L, 12, "too deep");
   int idx = lua_gettop(L);
-  for (lua_Integer i = 1; i <= narr; i++) {
+  lua_Integer integers = *d->p == T_INTS ? get_integers(d, idx) : 0;
+  for (lua_Integer i = integers + 1; i <= narr; i++) {
     get_value(d);
     lua_rawseti(L, idx, i);
   }

@@ -160,10 +160,14 @@ static void put_string(encoder *e, int idx, uint32_t parent) {
   rl_encoder_write(e, s, len);
 }
 
+static uint64_t zigzag(lua_State *L, int idx) {
+  uint64_t i = (uint64_t)lua_tointeger(L, idx);
+  return i << 1 ^ (0 - (i >> 63));
+}
+
 static void put_number(encoder *e, int idx) {
   if (lua_isinteger(e->L, idx)) {
-    uint64_t i = (uint64_t)lua_tointeger(e->L, idx);
-    put_tagged(e, T_INT, i << 1 ^ (0 - (i >> 63)));
+    put_tagged(e, T_INT, zigzag(e->L, idx));
   } else {
     double n = lua_tonumber(e->L, idx);
     put_tag(e, T_FLOAT);
@@ -247,14 +251,12 @@ static bool is_metamethod(const char *key) {
 }
 
 static void count_key(lua_State *L, int key, shape *s) {
-  int type = lua_type(L, key);
-  if (s->nhash == 0 && type == LUA_TNUMBER && lua_isinteger(L, key) &&
-      lua_tointeger(L, key) == (lua_Integer)s->narr + 1) {
+  if (s->nhash == 0 && lua_isinteger(L, key) && lua_tointeger(L, key) == (lua_Integer)s->narr + 1) {
     s->narr++;
     return;
   }
   s->nhash++;
-  if (s->class || type != LUA_TSTRING) return;
+  if (s->class || lua_type(L, key) != LUA_TSTRING) return;
   const char *name = lua_tostring(L, key);
   s->class = name[0] == '_' && name[1] == '_' && is_metamethod(name);
 }
@@ -319,10 +321,31 @@ static void put_held_pairs(encoder *e, uint32_t index, const shape *s, int depth
   lua_pop(e->L, 2 * n);
 }
 
+/* The integers that an array begins with go without a tag each. Returns how many there are. */
+static uint32_t put_integers(encoder *e, int idx, uint32_t narr) {
+  lua_State *L = e->L;
+  size_t start = e->len;
+  uint32_t n = 0;
+  put_tag(e, T_INTS);
+  claim(e, sizeof n);
+  for (; n < narr; n++) {
+    lua_rawgeti(L, idx, (lua_Integer)n + 1);
+    bool integer = lua_isinteger(L, -1);
+    if (integer) put_varint(e, zigzag(L, -1));
+    lua_pop(L, 1);
+    if (!integer) break;
+  }
+  if (n)
+    memcpy(e->buf + start + 1, &n, sizeof n);
+  else
+    e->len = start;
+  return n;
+}
+
 static void put_pairs(encoder *e, int idx, uint32_t index, uint32_t narr, int depth) {
   lua_State *L = e->L;
   int key = lua_gettop(L) + 1;
-  for (uint32_t i = 1; i <= narr; i++) {
+  for (uint32_t i = put_integers(e, idx, narr) + 1; i <= narr; i++) {
     lua_rawgeti(L, idx, i);
     put_value(e, key, index, depth + 1);
     lua_settop(L, key - 1);

@@ -34,7 +34,7 @@ function stages.from_range(push, segment)
   end
 end
 
--- The same in batches: a plain loop makes them faster than a stage, which is called for each item.
+-- The same in batches, which are made faster here than by a stage, which is called for each item.
 
 function stages.from_list_in_batches(push, segment)
   local list, size = segment.list, segment.size
@@ -45,15 +45,11 @@ function stages.from_list_in_batches(push, segment)
   end
 end
 
-function stages.from_range_in_batches(push, segment)
-  local last, size = segment.last, segment.size
+function stages.from_integers_in_batches(push, segment)
+  local last, size = math.floor(math.min(segment.last, math.maxinteger)), segment.size
   for first = segment.first, last, size do
-    local batch, n = {}, 0
-    for i = first, math.min(first + size - 1, last) do
-      n = n + 1
-      batch[n] = i
-    end
-    if push(batch) then return end
+    local more = last - first -- unsigned, as in Lua's own loop
+    if push(rille._integers(first, math.ult(more, size) and more + 1 or size)) then return end
   end
 end
 

@@ -454,16 +454,20 @@ function Stream:skip(n)
   return fused(self, "skip", stages.skip, args.integer(1, "skip", n, 0))
 end
 
-local IN_BATCHES = {
-  [stages.from_list] = stages.from_list_in_batches,
-  [stages.from_range] = stages.from_range_in_batches,
-}
+-- The source that gives batches in place of this one, if there is one.
+local function in_batches(segment)
+  if #segment.stages > 0 then return nil end
+  if segment.source == stages.from_list then return stages.from_list_in_batches end
+  if segment.source == stages.from_range and math.type(segment.first) == "integer" then
+    return stages.from_integers_in_batches
+  end
+end
 
 local function batched(self, size)
-  local segment = self.plan and self.plan.segment
-  local from = segment and #segment.stages == 0 and IN_BATCHES[segment.source]
+  local from = self.plan and in_batches(self.plan.segment)
   if not from then return fused(self, "batch", stages.batch, size) end
   local plan = use(self)
+  local segment = plan.segment
   segment.source, segment.size = from, size
   segment.name = segment.name .. " | " .. numbered(self, "batch")
   return new_stream(self.pipe, plan, self.count + 1)
