@@ -69,15 +69,16 @@ local function double_all(list)
 end
 
 local function keep_divisible(list)
-  local kept, n = {}, 0
-  for i = 1, #list do
+  local n, size = 0, #list
+  for i = 1, size do
     local v = list[i]
     if v % 3 == 0 then
       n = n + 1
-      kept[n] = v
+      list[n] = v
     end
   end
-  return kept
+  for i = n + 1, size do list[i] = nil end
+  return list
 end
 
 local function add_all(sum, list)

@@ -97,7 +97,6 @@ build = {
         "csrc/lua/guard.c",
         "csrc/lua/handle.c",
         "csrc/lua/inspect.c",
-        "csrc/lua/integers.c",
         "csrc/lua/interrupt.c",
         "csrc/lua/leak.c",
         "csrc/lua/library.c",

@@ -381,6 +381,9 @@ describe("a stage", function()
     assert.same({ { 0.5, 1.5 }, { 2.5 } }, batches(0.5, 3, 2))
     assert.same({}, batches(1, -math.huge, 2))
     assert.same({ { min, min + 1 } }, stream.range(nil, min, max):batch(2):take(1):collect())
+    assert.same({ 100, 101, 102 }, stream.range(nil, 1, 1000):batch(3):collect()[34])
+    assert.same({ 1000 }, stream.range(nil, 1, 1000):batch(3):collect()[334])
+    assert.same(numbers(250), stream.range(nil, 1):batch(250):take(1):collect()[1])
     for _, v in ipairs(batches(1, 3.0, 5)[1]) do assert.equal("integer", math.type(v)) end
   end)
 

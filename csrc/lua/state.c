@@ -440,7 +440,6 @@ int luaopen_rille_core(lua_State *L) {
   rl_open_leak(L, S);
   rl_open_time(L, S);
   rl_open_notify(L, S);
-  rl_open_integers(L, S);
   rl_open_promise(L, S);
   rl_open_log(L, S);
   rl_open_runtime(L, S);

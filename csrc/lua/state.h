@@ -106,7 +106,6 @@ void rl_open_task(lua_State *L, rl_state *S);
 void rl_open_leak(lua_State *L, rl_state *S);
 void rl_open_time(lua_State *L, rl_state *S);
 void rl_open_notify(lua_State *L, rl_state *S);
-void rl_open_integers(lua_State *L, rl_state *S);
 void rl_open_promise(lua_State *L, rl_state *S);
 void rl_open_log(lua_State *L, rl_state *S);
 void rl_open_runtime(lua_State *L, rl_state *S);

@@ -48,9 +48,8 @@ static void get_int(decoder *d) {
 
 /* The integers that the array at `idx` begins with; how many. */
 static lua_Integer get_integers(decoder *d, int idx) {
-  uint32_t n;
   d->p++;
-  memcpy(&n, get_bytes(d, sizeof n), sizeof n);
+  lua_Integer n = (lua_Integer)get_varint(d);
   for (lua_Integer i = 1; i <= n; i++) {
     get_int(d);
     lua_rawseti(d->L, idx, i);

@@ -233,11 +233,14 @@ static void put_off_body(encoder *e, int idx, uint32_t index, uint32_t narr) {
   e->later = 1;
 }
 
-/* Of a small table the survey leaves the pairs on the stack, so that they are walked only once. */
-enum { HELD = 12 };
+/* Of a small table the survey leaves the pairs on the stack, so that they are walked only once. HEAD is more than
+   the bytes before an array's integers. */
+enum { HELD = 12, HEAD = 32 };
 
 typedef struct shape {
   uint32_t narr, nhash; /* the array is what lua_next gives first as 1, 2, 3... */
+  uint32_t nint;        /* how many integers it begins with; they are written already... */
+  size_t at, size;      /* ...HEAD bytes behind here, in so many bytes */
   bool class, meta;
   bool held; /* keys and values are on top of the stack */
 } shape;
@@ -250,23 +253,35 @@ static bool is_metamethod(const char *key) {
   return rl_listed(known, key);
 }
 
-static void count_key(lua_State *L, int key, shape *s) {
+/* Does it belong to the array? */
+static bool count_key(lua_State *L, int key, shape *s) {
   if (s->nhash == 0 && lua_isinteger(L, key) && lua_tointeger(L, key) == (lua_Integer)s->narr + 1) {
     s->narr++;
-    return;
+    return true;
   }
   s->nhash++;
-  if (s->class || lua_type(L, key) != LUA_TSTRING) return;
+  if (s->class || lua_type(L, key) != LUA_TSTRING) return false;
   const char *name = lua_tostring(L, key);
   s->class = name[0] == '_' && name[1] == '_' && is_metamethod(name);
+  return false;
 }
 
-static shape survey(lua_State *L, int idx) {
-  shape s = {0, 0, false, true, true};
+/* The integer on top follows those before it in the array. */
+static void write_integer(encoder *e, shape *s) {
+  size_t at = HEAD + s->size;
+  if (e->room - e->len < at + 10) make_room(e, at + 10);
+  unsigned char *p = e->buf + e->len + at;
+  s->size += (size_t)(write_varint(p, zigzag(e->L, -1)) - p);
+  s->nint++;
+}
+
+static shape survey(encoder *e, int idx) {
+  lua_State *L = e->L;
+  shape s = {.meta = true, .at = e->len};
   int top = lua_gettop(L);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    count_key(L, -2, &s);
+    if (count_key(L, -2, &s) && s.nint == s.narr - 1 && lua_isinteger(L, -1)) write_integer(e, &s);
     if (s.narr + s.nhash <= HELD)
       lua_pushvalue(L, -2);
     else
@@ -307,51 +322,37 @@ static void put_metatable(encoder *e, int idx, uint32_t parent, int depth) {
   }
   if (finalizes(L, idx)) refuse_as(e, "metatable with __gc", p, parent);
   if (put_seen(e, p, parent)) return;
-  shape s = survey(L, idx);
+  shape s = survey(e, idx);
   drop_held(L, &s);
   put_class(e, idx, parent, &s, depth);
 }
 
+/* Moves the integers to where they belong. */
+static void put_integers(encoder *e, const shape *s) {
+  put_tagged(e, T_INTS, s->nint);
+  unsigned char *to = claim(e, s->size);
+  memmove(to, e->buf + s->at + HEAD, s->size);
+}
+
 static void put_held_pairs(encoder *e, uint32_t index, const shape *s, int depth) {
   int n = (int)(s->narr + s->nhash), key = lua_gettop(e->L) - 2 * n + 1;
-  for (int i = 0; i < n; i++, key += 2) {
-    if (i >= (int)s->narr) put_value(e, key, index, depth + 1);
-    put_value(e, key + 1, index, depth + 1);
+  for (int i = (int)s->nint; i < n; i++) {
+    if (i >= (int)s->narr) put_value(e, key + 2 * i, index, depth + 1);
+    put_value(e, key + 2 * i + 1, index, depth + 1);
   }
   lua_pop(e->L, 2 * n);
 }
 
-/* The integers that an array begins with go without a tag each. Returns how many there are. */
-static uint32_t put_integers(encoder *e, int idx, uint32_t narr) {
-  lua_State *L = e->L;
-  size_t start = e->len;
-  uint32_t n = 0;
-  put_tag(e, T_INTS);
-  claim(e, sizeof n);
-  for (; n < narr; n++) {
-    lua_rawgeti(L, idx, (lua_Integer)n + 1);
-    bool integer = lua_isinteger(L, -1);
-    if (integer) put_varint(e, zigzag(L, -1));
-    lua_pop(L, 1);
-    if (!integer) break;
-  }
-  if (n)
-    memcpy(e->buf + start + 1, &n, sizeof n);
-  else
-    e->len = start;
-  return n;
-}
-
-static void put_pairs(encoder *e, int idx, uint32_t index, uint32_t narr, int depth) {
+static void put_pairs(encoder *e, int idx, uint32_t index, const shape *s, int depth) {
   lua_State *L = e->L;
   int key = lua_gettop(L) + 1;
-  for (uint32_t i = put_integers(e, idx, narr) + 1; i <= narr; i++) {
+  for (uint32_t i = s->nint + 1; i <= s->narr; i++) {
     lua_rawgeti(L, idx, i);
     put_value(e, key, index, depth + 1);
     lua_settop(L, key - 1);
   }
-  if (narr)
-    lua_pushinteger(L, narr);
+  if (s->narr)
+    lua_pushinteger(L, s->narr);
   else
     lua_pushnil(L);
   while (lua_next(L, idx)) {
@@ -363,10 +364,11 @@ static void put_pairs(encoder *e, int idx, uint32_t index, uint32_t narr, int de
 
 static void put_table_body(encoder *e, int idx, uint32_t index, const shape *s, int depth) {
   lua_State *L = e->L;
+  if (s->nint) put_integers(e, s);
   if (s->held)
     put_held_pairs(e, index, s, depth);
   else
-    put_pairs(e, idx, index, s->narr, depth);
+    put_pairs(e, idx, index, s, depth);
   put_tag(e, T_END);
   if (s->meta && lua_getmetatable(L, idx)) {
     put_metatable(e, lua_gettop(L), index, depth + 1);
@@ -446,6 +448,7 @@ static bool put_known_class(encoder *e, int idx, uint32_t parent) {
 
 static void put_class(encoder *e, int idx, uint32_t parent, shape *s, int depth) {
   luaL_checkstack(e->L, 16, "too deep");
+  s->nint = 0; /* they lie in the way of a name, and of a unit in another encoder */
   if (put_known_class(e, idx, parent)) return;
   check_names(e);
   if (put_name(e, idx, parent, true)) return;
@@ -486,7 +489,7 @@ static void put_table(encoder *e, int idx, uint32_t parent, int depth) {
   if (put_seen(e, p, parent)) return;
   luaL_checkstack(L, 2 * HELD + 16, "too deep");
   if (put_table_known(e, idx, p, parent)) return;
-  shape s = survey(L, idx);
+  shape s = survey(e, idx);
   if (s.class) { /* before __transfer, which its ancestor may have for objects */
     drop_held(L, &s);
     put_class(e, idx, parent, &s, depth);
@@ -631,7 +634,7 @@ static void put_bodies(encoder *e, uint32_t mark, int depth) {
       put_upvalues(e, idx, o.entry, depth);
     } else {
       put_varint(e, o.narr);
-      put_table_body(e, idx, o.entry, &(shape){o.narr, 0, false, true, false}, depth);
+      put_table_body(e, idx, o.entry, &(shape){.narr = o.narr, .meta = true}, depth);
     }
     lua_settop(L, idx - 1);
   }

@@ -30,7 +30,7 @@ enum {
   T_HANDLE, /* numbered: index of the reference */
   T_CLASS,  /* numbered: index of the reference to its unit, index in it */
   T_CELL,   /* only as an upvalue, shared with: number of the function, index of its upvalue */
-  T_INTS,   /* only first in an array: 4 bytes count, its first values as varints */
+  T_INTS,   /* only first in an array: count, as many zigzag varints */
   T_END,
   T_KIND = 0x1f,   /* the bits of the above */
   IS_CLASS = 0x20, /* a table: the next class of this unit */

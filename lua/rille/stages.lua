@@ -45,11 +45,29 @@ function stages.from_list_in_batches(push, segment)
   end
 end
 
+local function integers(first, n)
+  local list = {}
+  for i = 1, n do list[i] = first + i - 1 end
+  return list
+end
+
+-- A function that does the same for one `n`: as a single expression it is three times faster.
+local function maker(n)
+  local items = {}
+  for i = 1, n do items[i] = "first + " .. i - 1 end
+  return load("local first = ... return { " .. table.concat(items, ", ") .. " }")
+end
+
 function stages.from_integers_in_batches(push, segment)
-  local last, size = math.floor(math.min(segment.last, math.maxinteger)), segment.size
-  for first = segment.first, last, size do
-    local more = last - first -- unsigned, as in Lua's own loop
-    if push(rille._integers(first, math.ult(more, size) and more + 1 or size)) then return end
+  local first, size = segment.first, segment.size
+  if segment.last < first then return end
+  local last = math.floor(math.min(segment.last, math.maxinteger))
+  local pays = size <= 250 and not math.ult(last - first, 100 * size)
+  local make = pays and maker(size) or integers
+  for i = first, last, size do
+    local more = last - i -- as an unsigned number, as in Lua's own loop
+    local short = math.ult(more, size - 1)
+    if push(short and integers(i, more + 1) or make(i, size)) then return end
   end
 end
 
