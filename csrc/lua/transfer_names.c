@@ -199,8 +199,8 @@ static void offer(collector *c, int idx) {
   lua_rawset(L, names);
 }
 
-/* The parts of names end in zeros, so a key with a zero in it is none. */
-static bool is_part(lua_State *L, int key) {
+/* Zeros separate the words of a name, so a key with a zero in it is none. */
+static bool is_word(lua_State *L, int key) {
   size_t len;
   return lua_type(L, key) == LUA_TSTRING && strlen(lua_tolstring(L, key, &len)) == len;
 }
@@ -214,7 +214,7 @@ static void collect_fields(collector *c, int idx, int name, int depth) {
   lua_pushnil(L);
   while (lua_next(L, idx)) {
     bool table = lua_istable(L, key + 1);
-    if (is_part(L, key) && !(own && rl_is_part(L, key)) && (table || lua_iscfunction(L, key + 1))) {
+    if (is_word(L, key) && !(own && rl_is_part(L, key)) && (table || lua_iscfunction(L, key + 1))) {
       push_joined(L, name, key);
       if (!table || depth == 1) offer(c, key + 1);
       if (table && depth < MOST_FIELDS) collect_fields(c, key + 1, key + 2, depth + 1);
@@ -272,7 +272,7 @@ static void collect_modules(collector *c, int loaded) {
   int key = lua_gettop(L) + 1;
   lua_pushnil(L);
   while (lua_next(L, loaded)) {
-    if (is_part(L, key)) collect_module(c, key + 1);
+    if (is_word(L, key)) collect_module(c, key + 1);
     lua_settop(L, key);
   }
 }
