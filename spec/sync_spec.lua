@@ -1141,11 +1141,11 @@ describe("at the end of a program #exec", function()
     local result = run [[
       local mutex = rille.mutex "door"
       mutex:lock()
-      rille.go({ name = "waiter" }, function()
+      local waiter = rille.go({ name = "waiter" }, function()
         local _ <close> = rille.defer(function() print "unwound" end)
         mutex:lock()
       end)
-      rille.sleep(0.01)
+      while waiter:status() ~= "waiting" do rille.yield() end
     ]]
     assert.equal(0, result.code, result.err)
     assert.matches('"waiter".*leaked: waits in lock door', result.err)
