@@ -773,6 +773,10 @@ describe("a pool that is dropped", function()
       pool = rille.pool(1, print, { name = "shop" })
       pool:submit "done"
       pool:drain()
+      repeat
+        local tasks, idle = rille.tasks(), 0
+        for _, task in ipairs(tasks) do idle = idle + (task.status == "waiting" and 1 or 0) end
+      until idle == 2 -- the supervisor, and the worker
       if arg[1] then os.exit(0) end
     ]]
     local well, hurried = helper.run(script), helper.run(script, { args = { "exit" } })
