@@ -145,7 +145,9 @@ describe("an option #exec", function()
 
   it("--leaks=fail makes an untaken error the program's failure", function()
     local script = [[
-      require "rille".go(error, "lost"):traceback()
+      local rille = require "rille"
+      rille.go(error, "lost")
+      while #rille.tasks() > 0 do rille.yield() end
       collectgarbage()
     ]]
     assert.equal(1, run({ "--leaks=fail" }, script).code)
@@ -368,7 +370,9 @@ describe("Ctrl-\\ #exec", function()
 
   it("lists them while the program computes", function()
     local result = run({}, QUIT .. [[
-      rille.go({ name = "busy" }, function() while true do end end)
+      local begun = rille.chan()
+      rille.go({ name = "busy" }, function() begun:send(true) while true do end end)
+      begun:recv()
       for _ = 1, 3 do quit() end
       os.exit(0)
     ]])
