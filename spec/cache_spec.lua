@@ -57,7 +57,7 @@ local probes = 0
 -- Returns when what is in the directory is old enough to be kept.
 local function settle()
   probes = probes + 1
-  local name, before = "probe" .. probes, rille.stats().code_bytes
+  local name, before = ("probe%06d"):format(probes), rille.stats().code_bytes
   write(name .. ".lua", "return 0")
   local watchdog = rille.now() + BOUND
   repeat
