@@ -5,6 +5,7 @@
 local failing = assert(package.loadlib(arg[2], "luaopen_failing"))()
 local rille = require "rille"
 
+local BOUND = 20 -- seconds: a watchdog
 local LONG = ("x"):rep(100)
 
 -- By name: a function that prepares, and gives the operation and, if there is more to see than what
@@ -269,7 +270,7 @@ local function counts()
 end
 
 local function settled(before)
-  local limit, now = rille.now() + 1, counts()
+  local limit, now = rille.now() + BOUND, counts()
   while now ~= before and rille.now() < limit do
     rille.sleep(0.001)
     now = counts()
