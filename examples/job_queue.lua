@@ -56,7 +56,7 @@ submit("mail", function()
 end)
 submit("print", function() error("no paper", 0) end)
 submit("backup", function()
-  running:recv() -- now both workers are at work
+  for _ = 1, 2 do running:recv() end -- now both workers are at work, and all is handed in
   os.execute("kill -TERM " .. pid)
   stop:wait()
   return true
@@ -67,6 +67,7 @@ submit("import", function(done)
 end)
 submit("index", function() return true end)
 submit("purge", function() return true end)
+running:send(true)
 
 stop:wait()
 print("signal: " .. stop:cause())

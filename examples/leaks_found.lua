@@ -6,15 +6,15 @@ local rille = require "rille"
 
 -- The first to answer wins; nobody receives what the other has to say.
 local function ask(question)
-  local answers = rille.chan(0, "answers")
+  local answers, quick = rille.chan(0, "answers"), nil
   for _, name in ipairs { "quick", "slow" } do
-    rille.go({ name = name }, function()
+    quick = rille.go({ name = name }, function(other)
       local _ <close> = setmetatable({}, { __close = function(_, err)
         if err then print(name .. ": cleans up, as its send raised " .. err:match "leaked") end
       end })
-      rille.sleep(name == "slow" and 0.05 or 0)
+      if other then other:join() end -- so slow
       answers:send(question .. " 42, says " .. name)
-    end)
+    end, quick)
   end
   return answers:recv()
 end
