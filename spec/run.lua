@@ -9,10 +9,10 @@
 -- leaked task, or with an error that nobody took, has the exit code 1.
 --
 -- RILLE_LUA           the interpreter for the specs (default: the one that runs this)
--- RILLE_SPEC_TIMEOUT  seconds for each file (default 120)
+-- RILLE_SPEC_TIMEOUT  seconds for each file (default 300)
 
 local lua = os.getenv "RILLE_LUA" or arg[-1]
-local limit = tonumber(os.getenv "RILLE_SPEC_TIMEOUT") or 120
+local limit = tonumber(os.getenv "RILLE_SPEC_TIMEOUT") or 300
 
 local function quote(word)
   return "'" .. word:gsub("'", [['\'']]) .. "'"
