@@ -53,7 +53,7 @@ describe("at exit a leak #exec", function()
   it("makes the code 1 with `fail`, unless os.exit gave one", function()
     assert.matches("worker", ended(1, run(LEAK, "fail")).err)
     assert.matches("worker", ended(7, run(LEAK .. "os.exit(7)", "fail")).err)
-    ended(0, run("parked('w', function() rille.sleep(0.01) end):join()", "fail"))
+    ended(0, run("rille.go(function() rille.sleep(0.01) end):join()", "fail"))
   end)
 
   it("is not reported of a daemon", function()
