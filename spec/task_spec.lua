@@ -372,9 +372,12 @@ describe("a task", function()
     end)
 
     it("on the main program waits in " .. name, function()
-      local ch = rille.chan()
-      local sender = rille.go(function() while ch:send("v", 0.2) do end end) -- luacheck: ignore 542
+      local ch, stop = rille.chan(), rille.chan()
+      local sender = rille.go(function()
+        while ch:send("v", stop) do end -- luacheck: ignore 542
+      end)
       assert.equal("v", (fn(function() return ch:recv() end)))
+      stop:close()
       sender:join(BOUND)
     end)
   end
