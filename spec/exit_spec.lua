@@ -7,13 +7,13 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 
 local proc = require "spec.support.proc"
 
-local BOUND = 2 -- a program ends within a second; the machine may be busy
+local BOUND = 20 -- a watchdog; what a program must not wait for takes longer
 
 -- 128 and above is death by a signal: a crash, or the watchdog's kill.
 local function ended(code, result)
   assert.is_true(result.code < 128, "died with code " .. result.code .. ": " .. result.err)
   assert.equal(code, result.code)
-  assert.is_true((result.delay or result.seconds) < BOUND + 1)
+  assert.is_true((result.delay or result.seconds) < BOUND)
   return result
 end
 
@@ -63,10 +63,10 @@ local doings = {
       while true do rille.go(function() rille.sleep(60) end); rille.sleep(0.001) end
     end)]],
   ["sits in os.execute"] = [[
-    rille.go(function() started:send(1); os.execute "exec sleep 5" end)]],
+    rille.go(function() started:send(1); os.execute "exec sleep 60" end)]],
   ["reads a pipe nobody writes"] = [[
     rille.go(function()
-      local pipe = io.popen("exec sleep 5", "r")
+      local pipe = io.popen("exec sleep 60", "r")
       started:send(1)
       pipe:read "a"
     end)]],
@@ -160,7 +160,7 @@ describe("the end of the program #exec", function()
       local result = ended(0, proc.run([[
         local started = rille.chan()
         rille.go(function()
-          local pipe = io.popen("exec sleep 5", "r")
+          local pipe = io.popen("exec sleep 60", "r")
           started:send(1)
           pipe:read "a"
         end)
@@ -313,7 +313,7 @@ describe("os.exit in a task #exec", function()
       local started = rille.chan()
       rille.go(function() started:send(1); while true do end end)
       rille.go(function() started:send(1); rille.never:recv() end)
-      rille.go(function() started:send(1); os.execute "exec sleep 5" end)
+      rille.go(function() started:send(1); os.execute "exec sleep 60" end)
       for _ = 1, 3 do started:recv() end
       rille.go(function() os.exit(9, true) end)
       rille.never:recv()
@@ -418,7 +418,7 @@ describe("Ctrl-C #exec", function()
   it("stops a main program that waits while a task sits in os.execute", function()
     local result = ended(1, proc.run([[
       local started = rille.chan()
-      rille.go(function() started:send(1); os.execute "exec sleep 5" end)
+      rille.go(function() started:send(1); os.execute "exec sleep 60" end)
       started:recv()
       ready()
       rille.never:recv()
@@ -471,7 +471,7 @@ describe("Ctrl-C #exec", function()
         killer:write "now\n"
         killer:flush()
         ch:recv(60)
-      ]], { limit = 2 }))
+      ]]))
     end
   end)
 
@@ -501,11 +501,10 @@ describe("Ctrl-C #exec", function()
     local result = ended(0, proc.run([[
       local ch = rille.chan()
       ready()
-      pcall(ch.recv, ch)
-      local sent = ch:try_send "x"
-      print(sent)
+      print(pcall(ch.recv, ch, 60))
+      print((ch:try_send "x"))
     ]], { kill = "INT" }))
-    assert.equal("false\n", result.out)
+    assert.equal("false\tinterrupted!\nfalse\n", result.out)
   end)
 
   it("caught, lets main wait again", function()
@@ -690,7 +689,7 @@ describe("an untaken error #exec", function()
       gone:recv()
       collectgarbage()
       collectgarbage()
-      rille.sleep(0.05)
+      while rille.stats().untaken == 0 do rille.yield() end
       io.stderr:write "before the end\n"
     ]])
     local report = result.err:find("nobody looks", 1, true)
@@ -730,12 +729,10 @@ describe("an untaken error #exec", function()
 
   it("that is no string is reported too", function()
     local result = ended(0, run [[
-      rille.go(function() error { code = 5 } end)
-      rille.go(function() error(nil) end)
-      rille.go(function() error(true) end)
       local Odd = { __name = "Odd", __tostring = function() return "odd one" end }
-      rille.go(function() error(setmetatable({}, Odd)) end)
-      rille.sleep(0.05)
+      rille.all(rille.go(function() error { code = 5 } end), rille.go(function() error(nil) end),
+        rille.go(function() error(true) end),
+        rille.go(function() error(setmetatable({}, Odd)) end)):wait()
     ]])
     assert.matches("table", result.err)
     assert.matches("nil", result.err)
@@ -761,14 +758,13 @@ describe("an untaken error #exec", function()
 
   it("is not hidden by RILLE_LEAKS=ignore", function()
     local result = ended(0, proc.run([[
-      rille.go(function() error "not hidden" end)
-      rille.sleep(0.02)
+      rille.select(rille.go(function() error "not hidden" end))
     ]], { env = "RILLE_LEAKS=ignore" }))
     assert.matches("not hidden", result.err)
   end)
 
   it("makes the exit code 1 with RILLE_LEAKS=fail, unless os.exit gave one", function()
-    local failing = [[rille.go(function() error "counts" end) rille.sleep(0.02) ]]
+    local failing = [[rille.select(rille.go(function() error "counts" end)) ]]
     ended(1, proc.run(failing, { env = "RILLE_LEAKS=fail" }))
     ended(6, proc.run(failing .. "os.exit(6)", { env = "RILLE_LEAKS=fail" }))
   end)
@@ -927,12 +923,12 @@ describe("a finalizer #exec", function()
         print(full:recv(), closed:recv())
         print(full:try_recv())
         cancel "collected"
-        rille.go(function() print "task" end)
+        task = rille.go(function() print "task" end)
       end })
       collectgarbage()
       collectgarbage()
       print(done:cause())
-      rille.sleep(0.05)
+      task:join()
     ]])
     assert.equal("", result.err)
     for _, word in ipairs { "v", "empty", "collected", "task" } do

@@ -83,7 +83,7 @@ function proc.run(script, opts)
   local start = rille.now()
   local paths = ("LUA_PATH='%s' LUA_CPATH='%s'"):format(package.path, package.cpath)
   os.execute(("%s %s bash %s/launch %s '%s' %g '%s' '%s' '%s' 2>/dev/null"):format(
-    paths, opts.env or "", dir, dir, opts.stdout or "", opts.limit or 10,
+    paths, opts.env or "", dir, dir, opts.stdout or "", opts.limit or 30,
     opts.kill or "", opts.eager and "eager" or "", helper.lua_cmd()))
   local result = {
     seconds = rille.now() - start,
