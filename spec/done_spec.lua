@@ -10,7 +10,7 @@ local rille = require "rille"
 local testing = require "rille.testing"
 
 local LONG = 60 -- a wait that must end by something else
-local BOUND = 10 -- a watchdog
+local BOUND = 30 -- a watchdog
 
 local raises = helper.raises
 
@@ -725,16 +725,20 @@ describe("done:after", function()
   end)
 
   it("that waits for its done does not hold up the end of the program", function()
-    local ended = helper.run [[
-      local rille, start
-      _G.keep = setmetatable({}, { __gc = function() print(rille.now() - start) end })
-      rille = require "rille"
-      local done = rille.done()
-      done:after(print, "never")
-      start = rille.now()
-    ]]
-    assert.equal(0, ended.code)
-    assert.is_true(tonumber(ended.out) < 0.15)
+    local least = math.huge -- the moment of a task that is not through is at least 0.2 s each time
+    for _ = 1, 5 do
+      local ended = helper.run [[
+        local rille, start
+        _G.keep = setmetatable({}, { __gc = function() print(rille.now() - start) end })
+        rille = require "rille"
+        local done = rille.done()
+        done:after(print, "never")
+        start = rille.now()
+      ]]
+      assert.equal(0, ended.code)
+      least = math.min(least, tonumber(ended.out))
+    end
+    assert.is_true(least < 0.2)
   end)
 
   it("raises before it registers what cannot cross", function()
