@@ -440,14 +440,14 @@ describe("tasks that compute #exec", function()
       local result = helper.run([[
         local rille = require "rille"
         local tasks, most = {}, 0
-        for i = 1, 1000 do
+        for i = 1, 300 do
           tasks[i] = rille.go(function() for _ = 1, 500000 do end end)
         end
         for _ = 1, 30 do
           rille.sleep(0.01)
           most = math.max(most, rille.stats().threads)
         end
-        for i = 1, 1000 do tasks[i]:await() end
+        for i = 1, 300 do tasks[i]:await() end
         io.write(most)
       ]], { env = { RILLE_THREADS = workers }, timeout = 60 })
       assert.equal("", result.err)
@@ -491,7 +491,7 @@ describe("the end of the program #exec", function()
       local started = rille.chan()
       local function sleep()
         started:send(1)
-        os.execute "sleep 3"
+        os.execute "exec sleep 60"
       end
       rille.go({ name = "sleeper" }, sleep)
       rille.go({ name = "demon", daemon = true }, sleep)
