@@ -8,7 +8,7 @@ local helper = require "spec.helper"
 local rille = require "rille"
 
 local LONG = 60 -- a wait that must end by something else
-local BOUND = 10 -- a watchdog
+local BOUND = 30 -- a watchdog
 
 local raises = helper.raises
 

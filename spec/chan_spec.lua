@@ -9,7 +9,7 @@ local rille = require "rille"
 local testing = require "rille.testing"
 
 local LONG = 60 -- a wait that must end by something else
-local BOUND = 10 -- a watchdog
+local BOUND = 30 -- a watchdog
 
 local raises = helper.raises
 

@@ -6,7 +6,7 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 
 local rille = require "rille"
 
-local BOUND = 10 -- a watchdog
+local BOUND = 30 -- a watchdog
 
 describe("rille.defer", function()
   it("runs at scope exit, once, and not before", function()

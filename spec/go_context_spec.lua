@@ -7,7 +7,7 @@ local _ENV = require "_G" -- luacheck: ignore 211 (it does not see the globals a
 
 local rille = require "rille"
 
-local BOUND = 10 -- a watchdog
+local BOUND = 30 -- a watchdog
 local HOUR = 3600
 
 local function fired(err, cause, done)

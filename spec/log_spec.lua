@@ -8,7 +8,7 @@ local helper = require "spec.helper"
 local rille = require "rille"
 local testing = require "rille.testing"
 
-local BOUND = 10 -- a watchdog
+local BOUND = 30 -- a watchdog
 
 local until_waiting = helper.until_waiting
 

@@ -166,7 +166,7 @@ describe("rille.notify #exec", function()
       print "first"
       io.stdout:flush()
       ready()
-      rille.never:recv()
+      rille.never:recv(60)
       print "still here"
     ]], { kill = "INT" })
     assert.equal("first\n", result.out)
