@@ -17,10 +17,11 @@ require "rille.eventually"
 
 if not busted.subscribe then error("rille.busted works in a run of busted", 2) end
 
-local MOMENT = 1 -- seconds
 local SHORTEST = 0.001 -- pause between two looks
 
 local leaks = {}
+
+leaks._moment = 1 -- seconds
 
 -- What is known of the test under way.
 local known   -- the tasks there were before it, by id; nil: no test is under way
@@ -92,7 +93,7 @@ end
 -- when the last handle of their task goes.
 local function look()
   drop_garbage()
-  local left = left_after(MOMENT, allowed and all_waiting or all_leaked)
+  local left = left_after(leaks._moment, allowed and all_waiting or all_leaked)
   drop_garbage()
   return left, errors_so_far() - untaken
 end
@@ -137,7 +138,7 @@ end
 local function finish()
   if not known then return end
   local left, errors = look()
-  if #left > 0 and rille.collect() > 0 then left_after(MOMENT, never) end
+  if #left > 0 and rille.collect() > 0 then left_after(leaks._moment, never) end
   local why, test = not allowed and complaint(left, errors) or nil, ended
   known, ended = nil, nil
   if test then tell(test, why) end
