@@ -603,8 +603,9 @@ describe("a signal handler in Lua #exec", function()
     }
     for wait, out in pairs(waits) do
       local result = ended(0, proc.run(([[
-        local spare, handled = rille.chan(1), false
+        local spare, begun, handled = rille.chan(1), rille.chan(1), false
         assert(package.loadlib('%s', "luaopen_handler"))()(function()
+          begun:send(true)
           spare:send(rille.select(rille.never, spare, 0.01))
           rille.sleep(0.01)
           handled = true
@@ -616,10 +617,17 @@ describe("a signal handler in Lua #exec", function()
             ch:send "late"
           end)
         end
-        ready()
-        %s
+        -- The clock goes on when the main program waits, and then when it is at the signal.
+        require "rille.testing".run(function()
+          rille.go(function()
+            rille.sleep(0.001)
+            os.execute "kill -USR1 $PPID"
+            while #begun == 0 do rille.yield() end
+          end)
+          %s
+        end)
         assert(handled)
-      ]]):format(path, wait), { kill = "USR1" }))
+      ]]):format(path, wait)))
       assert.equal(out, result.out)
     end
     os.remove(path)

@@ -12,7 +12,7 @@ local rille = require "rille"
 local helper = require "spec.helper"
 local http_server = require "support.server"
 
-local BOUND = 10 -- a watchdog, and the timeout of runs that must end by something else
+local BOUND = 20 -- a watchdog, and the timeout of runs that must end by something else
 
 -- Sets up what the interpreter would have for `lua examples/fetch.lua ...`.
 local script = [[
