@@ -57,7 +57,7 @@ local function command_of(base, opts)
   for name, value in pairs(opts.env or {}) do env[name] = value end
   local words = { "env" }
   for name, value in pairs(env) do table.insert(words, quote(name .. "=" .. value)) end
-  table.insert(words, ("timeout -k 1 %g"):format(opts.timeout or 20))
+  table.insert(words, ("timeout -k 1 %g"):format(opts.timeout or 60))
   local command = opts.command or { helper.lua_cmd() }
   for _, word in ipairs(command) do table.insert(words, quote(word)) end
   table.insert(words, base .. ".lua")
@@ -65,7 +65,7 @@ local function command_of(base, opts)
   return ("%s <%s.in >%s.out 2>%s.err"):format(table.concat(words, " "), base, base, base)
 end
 
---- Runs Lua source as a program of its own. opts: timeout (20 s), env (a table), args, stdin,
+--- Runs Lua source as a program of its own. opts: timeout (60 s), env (a table), args, stdin,
 -- command (what runs it, with its options: by default the Lua of the specs).
 -- Returns { code, out, err, seconds }; code is 124 past the timeout, 128 + n after signal n.
 function helper.run(script, opts)

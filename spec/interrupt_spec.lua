@@ -422,7 +422,7 @@ describe("tasks that compute", function()
     end
     local tasks = {}
     for i = 1, 10 do tasks[i] = rille.go(busy) end
-    for _, task in ipairs(tasks) do assert.equal(10, task:await(60)) end
+    for _, task in ipairs(tasks) do assert.equal(10, task:await(10 * BOUND)) end
   end)
 
   it("get on beside those that cannot give way", function()
@@ -449,7 +449,7 @@ describe("tasks that compute #exec", function()
         end
         for i = 1, 300 do tasks[i]:await() end
         io.write(most)
-      ]], { env = { RILLE_THREADS = workers }, timeout = 60 })
+      ]], { env = { RILLE_THREADS = workers } })
       assert.equal("", result.err)
       assert.equal(tostring(workers), result.out)
     end
