@@ -22,26 +22,21 @@ In `rille.tasks` such waits have as `op` `"lock"`, `"rlock"`, `"acquire"` or `"w
 @module sync
 */
 
+#include "lua/sync.h"
+
 #include <string.h>
 
-#include "core/task.h"
 #include "lua/guard.h"
-#include "lua/state.h"
+#include "lua/mutex.h"
 #include "lua/transfer.h"
 
-/* Arguments */
-
-static rl_gate *check(lua_State *L, rl_state **S, rl_handle_type type) {
-  return (rl_gate *)rl_handle_check(L, S, 1, type);
-}
-
-static int64_t check_integer(lua_State *L, int idx) {
+int64_t rl_sync_check_integer(lua_State *L, int idx) {
   luaL_checktype(L, idx, LUA_TNUMBER);
   return luaL_checkinteger(L, idx);
 }
 
-static int64_t check_number_of(lua_State *L, int idx, const char *what) {
-  int64_t n = check_integer(L, idx);
+int64_t rl_sync_check_number(lua_State *L, int idx, const char *what) {
+  int64_t n = rl_sync_check_integer(L, idx);
   if (n < 1) luaL_argerror(L, idx, lua_pushfstring(L, "%s of at least 1 expected", what));
   return n;
 }
@@ -51,8 +46,8 @@ static const char *check_name(lua_State *L, int idx) {
   return lua_tostring(L, idx);
 }
 
-/* Making one. Where not just its holder can wake who waits, any handle can. */
-static int make(lua_State *L, rl_gate_type type, int64_t value, int64_t size, int name) {
+/* Where not just its holder can wake who waits, any handle can. */
+int rl_sync_make(lua_State *L, rl_gate_type type, int64_t value, int64_t size, int name) {
   rl_state *S = rl_self(L);
   bool locks = type == RL_MUTEX || type == RL_RWMUTEX || type == RL_ONCE;
   const char *text = name ? check_name(L, name) : NULL;
@@ -64,8 +59,8 @@ static int make(lua_State *L, rl_gate_type type, int64_t value, int64_t size, in
   return 1;
 }
 
-static int push_text(lua_State *L, rl_handle_type type) {
-  rl_gate *g = check(L, NULL, type);
+int rl_sync_tostring(lua_State *L, rl_handle_type type) {
+  rl_gate *g = rl_sync_check(L, NULL, type);
   if (g->name)
     lua_pushfstring(L, "%s \"%s\"", rl_handle_name(type), g->name);
   else
@@ -73,17 +68,7 @@ static int push_text(lua_State *L, rl_handle_type type) {
   return 1;
 }
 
-/* Waiting */
-
-/* What is to be passed, and how. */
-typedef struct passage {
-  int64_t need;
-  bool held; /* afterwards by the caller */
-  int done;  /* where the optional done stands; 0: none does */
-  const char *op;
-} passage;
-
-static int pass(lua_State *L, rl_state *S, rl_gate *g, const passage *p, rl_finish finish) {
+int rl_sync_pass(lua_State *L, rl_state *S, rl_gate *g, const rl_passage *p, rl_finish finish) {
   rl_wait *W = rl_wait_begin(S->wait, p->op);
   if (p->done) rl_wait_guard(L, S, p->done);
   bool ever = p->need <= g->size; /* who wants more keeps nobody back */
@@ -94,106 +79,84 @@ static int pass(lua_State *L, rl_state *S, rl_gate *g, const passage *p, rl_fini
   return rl_wait_for(L, S, finish);
 }
 
-static bool try_pass(rl_gate *g, int64_t need, bool held) {
-  rl_msg m = {.u.i = need, .len = held};
-  return rl_gate_try(g, &m);
+int rl_sync_passed(lua_State *L, rl_state *S, rl_status st) {
+  return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : rl_sync_push_true(L);
 }
 
-static rl_case *last_case(rl_state *S) {
-  return &S->wait->cases[S->wait->n - 1];
-}
-
-static rl_gate *passed(rl_state *S) {
-  return (rl_gate *)last_case(S)->node.on;
-}
-
-/* What a wait was told when it passed: see rl_gate_pass. */
-static int64_t told(rl_state *S) {
-  return last_case(S)->msg.u.i;
-}
-
-/* What may have to be told lies below the result, which is on top: it is there before the wait, as nothing may fail for
-   lack of memory once a lock was taken. */
-static void push_news(lua_State *L) {
+void rl_sync_push_news(lua_State *L) {
   lua_pushliteral(L, "abandoned");
 }
 
-static int with_news(lua_State *L, int64_t abandoned) {
+int rl_sync_with_news(lua_State *L, int64_t abandoned) {
   if (!abandoned) return 1;
   lua_insert(L, -2);
   return 2;
 }
 
-static int push_true(lua_State *L) {
-  lua_pushboolean(L, 1);
-  return 1;
+void rl_sync_prepare(lua_State *L, rl_state *S) {
+  rl_wait *W = S->wait;
+  if (!W->grant) W->grant = rl_grant_make(rl_state_owner(S));
+  if (!W->grant) luaL_error(L, "not enough memory");
 }
 
-static int passed_finish(lua_State *L, rl_state *S, rl_status st) {
-  return rl_wait_cut_short(S->wait, st) ? rl_push_cut_short(L, S, st) : push_true(L);
+rl_grant *rl_sync_share(rl_state *S, rl_gate *g, int64_t n) {
+  rl_grant *h = S->wait->grant;
+  S->wait->grant = NULL;
+  rl_grant_shared(rl_state_owner(S), h, g, n);
+  return h;
 }
 
 /* Held alone */
 
 static int alone_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  rl_grant_alone(rl_state_owner(S), passed(S));
-  push_true(L);
-  return with_news(L, told(S));
+  rl_grant_alone(rl_state_owner(S), rl_sync_gate(S));
+  rl_sync_push_true(L);
+  return rl_sync_with_news(L, rl_sync_told(S));
 }
 
 static int guard_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  rl_grant_alone(rl_state_owner(S), passed(S));
+  rl_grant_alone(rl_state_owner(S), rl_sync_gate(S));
   rl_guard_fill(lua_touserdata(L, -1), NULL);
-  return with_news(L, told(S));
+  return rl_sync_with_news(L, rl_sync_told(S));
 }
 
 /* A lock that the caller has already would never come. */
 static void may_lock(lua_State *L, rl_state *S, rl_gate *g) {
-  rl_owner *o = rl_state_owner(S);
-  if (rl_gate_held_by(g, o)) luaL_error(L, "lock of a mutex that the task has locked already");
-  if (g->type == RL_RWMUTEX && rl_grant_find(o, g))
-    luaL_error(L, "lock of a rwmutex that the task has locked for reading");
+  if (rl_gate_held_by(g, rl_state_owner(S)))
+    luaL_error(L, "lock of a mutex that the task has locked already");
 }
 
-static int lock(lua_State *L, rl_handle_type type) {
-  rl_state *S;
-  rl_gate *g = check(L, &S, type);
+int rl_mutex_lock(lua_State *L, rl_state *S, rl_gate *g) {
   may_lock(L, S, g);
   lua_settop(L, 2);
-  push_news(L);
-  passage p = {g->size, true, 2, "lock"};
-  return pass(L, S, g, &p, alone_finish);
+  rl_sync_push_news(L);
+  rl_passage p = {g->size, true, 2, "lock"};
+  return rl_sync_pass(L, S, g, &p, alone_finish);
 }
 
-static int guard(lua_State *L, rl_handle_type type) {
-  rl_state *S;
-  rl_gate *g = check(L, &S, type);
+int rl_mutex_guard(lua_State *L, rl_state *S, rl_gate *g) {
   may_lock(L, S, g);
   lua_settop(L, 2);
-  push_news(L);
+  rl_sync_push_news(L);
   rl_guard_push(L, S, g);
-  passage p = {g->size, true, 2, "lock"};
-  return pass(L, S, g, &p, guard_finish);
+  rl_passage p = {g->size, true, 2, "lock"};
+  return rl_sync_pass(L, S, g, &p, guard_finish);
 }
 
-static int try_lock(lua_State *L, rl_handle_type type) {
-  rl_state *S;
-  rl_gate *g = check(L, &S, type);
+int rl_mutex_try_lock(lua_State *L, rl_state *S, rl_gate *g) {
   rl_msg m = {.u.i = g->size, .len = true};
-  push_news(L);
+  rl_sync_push_news(L);
   bool ok = rl_gate_try(g, &m);
   if (ok) rl_grant_alone(rl_state_owner(S), g);
   lua_pushboolean(L, ok);
-  return ok ? with_news(L, m.u.i) : 1;
+  return ok ? rl_sync_with_news(L, m.u.i) : 1;
 }
 
-static int unlock(lua_State *L, rl_handle_type type) {
-  rl_state *S;
-  rl_gate *g = check(L, &S, type);
+int rl_mutex_unlock(lua_State *L, rl_state *S, rl_gate *g) {
   rl_owner *o = rl_state_owner(S);
-  const char *what = rl_handle_name(type);
+  const char *what = rl_handle_name(rl_gate_handle(g));
   if (!rl_gate_held_by(g, o))
     return luaL_error(L,
                       rl_gate_value(g) == g->size ? "unlock of unlocked %s"
@@ -218,8 +181,8 @@ end
 local a, b = rille.go(report, "one line"), rille.go(report, "and another, not in between")
 a:await() b:await()
 */
-static int rille_mutex(lua_State *L) {
-  return make(L, RL_MUTEX, 1, 1, 1);
+int rl_mutex_make(lua_State *L) {
+  return rl_sync_make(L, RL_MUTEX, 1, 1, 1);
 }
 
 /***
@@ -232,7 +195,9 @@ Go's `Lock`, with a `done`. What a task has locked when it ends is unlocked.
 @raise when the task has locked it already: the wait would never end
 */
 static int mutex_lock(lua_State *L) {
-  return lock(L, RL_H_MUTEX);
+  rl_state *S;
+  rl_gate *g = rl_sync_check(L, &S, RL_H_MUTEX);
+  return rl_mutex_lock(L, S, g);
 }
 
 /***
@@ -241,7 +206,9 @@ Locks the mutex if that is possible at once.
 @treturn boolean,string `true`, and `"abandoned"` as `mutex:lock`; or `false`
 */
 static int mutex_try_lock(lua_State *L) {
-  return try_lock(L, RL_H_MUTEX);
+  rl_state *S;
+  rl_gate *g = rl_sync_check(L, &S, RL_H_MUTEX);
+  return rl_mutex_try_lock(L, S, g);
 }
 
 /***
@@ -250,7 +217,9 @@ Unlocks the mutex: the one who has waited longest has locked it then.
 @raise `unlock of unlocked mutex`; when another task has locked it
 */
 static int mutex_unlock(lua_State *L) {
-  return unlock(L, RL_H_MUTEX);
+  rl_state *S;
+  rl_gate *g = rl_sync_check(L, &S, RL_H_MUTEX);
+  return rl_mutex_unlock(L, S, g);
 }
 
 /***
@@ -272,12 +241,18 @@ end
 assert(mutex:try_lock())
 */
 static int mutex_guard(lua_State *L) {
-  return guard(L, RL_H_MUTEX);
+  rl_state *S;
+  rl_gate *g = rl_sync_check(L, &S, RL_H_MUTEX);
+  return rl_mutex_guard(L, S, g);
 }
 
 static int mutex_tostring(lua_State *L) {
-  return push_text(L, RL_H_MUTEX);
+  return rl_sync_tostring(L, RL_H_MUTEX);
 }
+
+const luaL_Reg rl_mutex_methods[] = {{"lock", mutex_lock},           {"try_lock", mutex_try_lock},
+                                     {"unlock", mutex_unlock},       {"guard", mutex_guard},
+                                     {"__tostring", mutex_tostring}, {NULL, NULL}};
 
 /* Readers */
 
@@ -288,47 +263,39 @@ static int read_again(lua_State *L, rl_state *S, rl_grant *h, rl_guard *u) {
   rl_status st = W->guarded ? rl_wait_try(S) : RL_NOT_READY;
   if (st != RL_NOT_READY) return rl_push_cut_short(L, S, st);
   h->depth++;
-  if (!u) return push_true(L);
+  if (!u) return rl_sync_push_true(L);
   rl_guard_fill(u, h);
   return 1;
 }
 
-/* What a shared grant needs lies in the wait, as finalizers that run while that is under way have another. It comes
-   after all else that allocates, and so may run finalizers on this one. */
-static void prepare(lua_State *L, rl_state *S) {
-  rl_wait *W = S->wait;
-  if (!W->grant) W->grant = rl_grant_make(rl_state_owner(S));
-  if (!W->grant) luaL_error(L, "not enough memory");
-}
-
-static rl_grant *share(rl_state *S, rl_gate *g, int64_t n) {
-  rl_grant *h = S->wait->grant;
-  S->wait->grant = NULL;
-  rl_grant_shared(rl_state_owner(S), h, g, n);
-  return h;
-}
-
 static int reader_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  share(S, passed(S), 1);
-  push_true(L);
-  return with_news(L, told(S));
+  rl_sync_share(S, rl_sync_gate(S), 1);
+  rl_sync_push_true(L);
+  return rl_sync_with_news(L, rl_sync_told(S));
 }
 
 static int reader_guard_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  rl_guard_fill(lua_touserdata(L, -1), share(S, passed(S), 1));
-  return with_news(L, told(S));
+  rl_guard_fill(lua_touserdata(L, -1), rl_sync_share(S, rl_sync_gate(S), 1));
+  return rl_sync_with_news(L, rl_sync_told(S));
 }
 
 static rl_gate *check_reader(lua_State *L, rl_state **S) {
-  rl_gate *g = check(L, S, RL_H_RWMUTEX);
+  rl_gate *g = rl_sync_check(L, S, RL_H_RWMUTEX);
   if (rl_gate_held_by(g, rl_state_owner(*S)))
     luaL_error(L, "rlock of a rwmutex that the task has locked already");
   return g;
 }
 
-static const passage READING = {1, true, 2, "rlock"};
+static rl_gate *check_writer(lua_State *L, rl_state **S) {
+  rl_gate *g = rl_sync_check(L, S, RL_H_RWMUTEX);
+  if (rl_grant_find(rl_state_owner(*S), g))
+    luaL_error(L, "lock of a rwmutex that the task has locked for reading");
+  return g;
+}
+
+static const rl_passage READING = {1, true, 2, "rlock"};
 
 /***
 Makes a lock for many readers or one writer.
@@ -348,8 +315,8 @@ do
 end
 assert(reader:await() == "read")
 */
-static int rille_rwmutex(lua_State *L) {
-  return make(L, RL_RWMUTEX, RL_READERS, RL_READERS, 1);
+int rl_rwmutex_make(lua_State *L) {
+  return rl_sync_make(L, RL_RWMUTEX, RL_READERS, RL_READERS, 1);
 }
 
 /***
@@ -361,7 +328,9 @@ Locks for writing: as `mutex:lock`.
 @raise when the task has locked it already, for writing or for reading
 */
 static int rwmutex_lock(lua_State *L) {
-  return lock(L, RL_H_RWMUTEX);
+  rl_state *S;
+  rl_gate *g = check_writer(L, &S);
+  return rl_mutex_lock(L, S, g);
 }
 
 /***
@@ -370,7 +339,9 @@ Locks for writing if that is possible at once.
 @treturn boolean,string as `mutex:try_lock`
 */
 static int rwmutex_try_lock(lua_State *L) {
-  return try_lock(L, RL_H_RWMUTEX);
+  rl_state *S;
+  rl_gate *g = rl_sync_check(L, &S, RL_H_RWMUTEX);
+  return rl_mutex_try_lock(L, S, g);
 }
 
 /***
@@ -379,7 +350,9 @@ Ends writing: those who have waited longest go on.
 @raise `unlock of unlocked rwmutex`; when another task has locked it
 */
 static int rwmutex_unlock(lua_State *L) {
-  return unlock(L, RL_H_RWMUTEX);
+  rl_state *S;
+  rl_gate *g = rl_sync_check(L, &S, RL_H_RWMUTEX);
+  return rl_mutex_unlock(L, S, g);
 }
 
 /***
@@ -391,7 +364,9 @@ Locks for writing for a scope: as `mutex:guard`.
 @raise as `rwmutex:lock`
 */
 static int rwmutex_guard(lua_State *L) {
-  return guard(L, RL_H_RWMUTEX);
+  rl_state *S;
+  rl_gate *g = check_writer(L, &S);
+  return rl_mutex_guard(L, S, g);
 }
 
 /***
@@ -407,11 +382,11 @@ static int rwmutex_rlock(lua_State *L) {
   rl_state *S;
   rl_gate *g = check_reader(L, &S);
   lua_settop(L, 2);
-  push_news(L);
+  rl_sync_push_news(L);
   rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   if (h) return read_again(L, S, h, NULL);
-  prepare(L, S);
-  return pass(L, S, g, &READING, reader_finish);
+  rl_sync_prepare(L, S);
+  return rl_sync_pass(L, S, g, &READING, reader_finish);
 }
 
 /***
@@ -421,19 +396,19 @@ Locks for reading if that is possible at once.
 */
 static int rwmutex_try_rlock(lua_State *L) {
   rl_state *S;
-  rl_gate *g = check(L, &S, RL_H_RWMUTEX);
+  rl_gate *g = rl_sync_check(L, &S, RL_H_RWMUTEX);
   rl_msg m = {.u.i = 1, .len = true};
-  push_news(L);
+  rl_sync_push_news(L);
   rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   if (h) {
     h->depth++;
-    return push_true(L);
+    return rl_sync_push_true(L);
   }
-  prepare(L, S);
+  rl_sync_prepare(L, S);
   bool ok = rl_gate_try(g, &m);
-  if (ok) share(S, g, 1);
+  if (ok) rl_sync_share(S, g, 1);
   lua_pushboolean(L, ok);
-  return ok ? with_news(L, m.u.i) : 1;
+  return ok ? rl_sync_with_news(L, m.u.i) : 1;
 }
 
 /***
@@ -443,7 +418,7 @@ Ends reading.
 */
 static int rwmutex_runlock(lua_State *L) {
   rl_state *S;
-  rl_gate *g = check(L, &S, RL_H_RWMUTEX);
+  rl_gate *g = rl_sync_check(L, &S, RL_H_RWMUTEX);
   if (!rl_guard_unlock_shared(rl_state_owner(S), g))
     return luaL_error(L, "runlock of a rwmutex that the task has not locked for reading");
   return 0;
@@ -461,17 +436,24 @@ static int rwmutex_rguard(lua_State *L) {
   rl_state *S;
   rl_gate *g = check_reader(L, &S);
   lua_settop(L, 2);
-  push_news(L);
+  rl_sync_push_news(L);
   rl_guard *u = rl_guard_push(L, S, g);
   rl_grant *h = rl_grant_find(rl_state_owner(S), g);
   if (h) return read_again(L, S, h, u);
-  prepare(L, S);
-  return pass(L, S, g, &READING, reader_guard_finish);
+  rl_sync_prepare(L, S);
+  return rl_sync_pass(L, S, g, &READING, reader_guard_finish);
 }
 
 static int rwmutex_tostring(lua_State *L) {
-  return push_text(L, RL_H_RWMUTEX);
+  return rl_sync_tostring(L, RL_H_RWMUTEX);
 }
+
+const luaL_Reg rl_rwmutex_methods[] = {
+    {"lock", rwmutex_lock},           {"try_lock", rwmutex_try_lock},
+    {"unlock", rwmutex_unlock},       {"guard", rwmutex_guard},
+    {"rlock", rwmutex_rlock},         {"try_rlock", rwmutex_try_rlock},
+    {"runlock", rwmutex_runlock},     {"rguard", rwmutex_rguard},
+    {"__tostring", rwmutex_tostring}, {NULL, NULL}};
 
 /* Semaphores */
 
@@ -497,14 +479,14 @@ end
 group:wait()
 print(most:get())  --> 0
 */
-static int rille_semaphore(lua_State *L) {
-  int64_t n = check_number_of(L, 1, "a number of permits");
-  return make(L, RL_SEMAPHORE, n, n, 2);
+int rl_semaphore_make(lua_State *L) {
+  int64_t n = rl_sync_check_number(L, 1, "a number of permits");
+  return rl_sync_make(L, RL_SEMAPHORE, n, n, 2);
 }
 
 /* The number of permits at 2, by default 1. */
 static int64_t check_permits(lua_State *L) {
-  return lua_isnoneornil(L, 2) ? 1 : check_number_of(L, 2, "a number of permits");
+  return lua_isnoneornil(L, 2) ? 1 : rl_sync_check_number(L, 2, "a number of permits");
 }
 
 /* That and the done may each be left out: a number is one of permits. Afterwards they stand at 2 and 3. */
@@ -530,9 +512,9 @@ Who asks for more than the semaphore has waits for the done alone, and keeps nob
 */
 static int semaphore_acquire(lua_State *L) {
   rl_state *S;
-  rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
-  passage p = {check_request(L), false, 3, "acquire"};
-  return pass(L, S, g, &p, passed_finish);
+  rl_gate *g = rl_sync_check(L, &S, RL_H_SEMAPHORE);
+  rl_passage p = {check_request(L), false, 3, "acquire"};
+  return rl_sync_pass(L, S, g, &p, rl_sync_passed);
 }
 
 /***
@@ -543,8 +525,9 @@ Takes permits if they are there.
 @raise as `semaphore:acquire`
 */
 static int semaphore_try_acquire(lua_State *L) {
-  rl_gate *g = check(L, NULL, RL_H_SEMAPHORE);
-  lua_pushboolean(L, try_pass(g, check_permits(L), false));
+  rl_gate *g = rl_sync_check(L, NULL, RL_H_SEMAPHORE);
+  rl_msg m = {.u.i = check_permits(L)};
+  lua_pushboolean(L, rl_gate_try(g, &m));
   return 1;
 }
 
@@ -555,7 +538,7 @@ Gives permits back.
 @raise `semaphore: released more than held`; permits that a guard holds are the guard's to give back
 */
 static int semaphore_release(lua_State *L) {
-  rl_gate *g = check(L, NULL, RL_H_SEMAPHORE);
+  rl_gate *g = rl_sync_check(L, NULL, RL_H_SEMAPHORE);
   if (!rl_gate_add(g, check_permits(L))) return luaL_error(L, "semaphore: released more than held");
   return 0;
 }
@@ -563,7 +546,7 @@ static int semaphore_release(lua_State *L) {
 static int permits_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
   int64_t n = lua_tointeger(L, -2);
-  rl_guard_fill(lua_touserdata(L, -1), share(S, passed(S), n));
+  rl_guard_fill(lua_touserdata(L, -1), rl_sync_share(S, rl_sync_gate(S), n));
   return 1;
 }
 
@@ -579,17 +562,22 @@ They are given back when the scope ends, when the guard is called or collected, 
 */
 static int semaphore_guard(lua_State *L) {
   rl_state *S;
-  rl_gate *g = check(L, &S, RL_H_SEMAPHORE);
-  passage p = {check_request(L), true, 3, "acquire"};
+  rl_gate *g = rl_sync_check(L, &S, RL_H_SEMAPHORE);
+  rl_passage p = {check_request(L), true, 3, "acquire"};
   lua_pushinteger(L, p.need);
   rl_guard_push(L, S, g);
-  prepare(L, S);
-  return pass(L, S, g, &p, permits_finish);
+  rl_sync_prepare(L, S);
+  return rl_sync_pass(L, S, g, &p, permits_finish);
 }
 
 static int semaphore_tostring(lua_State *L) {
-  return push_text(L, RL_H_SEMAPHORE);
+  return rl_sync_tostring(L, RL_H_SEMAPHORE);
 }
+
+const luaL_Reg rl_semaphore_methods[] = {
+    {"acquire", semaphore_acquire},     {"try_acquire", semaphore_try_acquire},
+    {"release", semaphore_release},     {"guard", semaphore_guard},
+    {"__tostring", semaphore_tostring}, {NULL, NULL}};
 
 /* Wait groups */
 
@@ -607,8 +595,8 @@ end
 group:wait()
 print(sum:get())  --> 55
 */
-static int rille_waitgroup(lua_State *L) {
-  return make(L, RL_WAITGROUP, 0, INT64_MAX, 1);
+int rl_waitgroup_make(lua_State *L) {
+  return rl_sync_make(L, RL_WAITGROUP, 0, INT64_MAX, 1);
 }
 
 static int add_to(lua_State *L, rl_gate *g, int64_t n) {
@@ -624,8 +612,8 @@ Adds to what is left to do.
 is theirs
 */
 static int waitgroup_add(lua_State *L) {
-  rl_gate *g = check(L, NULL, RL_H_WAITGROUP);
-  return add_to(L, g, lua_isnoneornil(L, 2) ? 1 : check_integer(L, 2));
+  rl_gate *g = rl_sync_check(L, NULL, RL_H_WAITGROUP);
+  return add_to(L, g, lua_isnoneornil(L, 2) ? 1 : rl_sync_check_integer(L, 2));
 }
 
 /***
@@ -634,7 +622,7 @@ One thing is done.
 @raise `negative waitgroup counter`, as `waitgroup:add`
 */
 static int waitgroup_done(lua_State *L) {
-  return add_to(L, check(L, NULL, RL_H_WAITGROUP), -1);
+  return add_to(L, rl_sync_check(L, NULL, RL_H_WAITGROUP), -1);
 }
 
 /***
@@ -645,15 +633,19 @@ Waits until nothing is left to do.
 @treturn nil,string,any when `done` fired first: `nil`, its error and its cause
 */
 static int waitgroup_wait(lua_State *L) {
-  static const passage p = {0, false, 2, "wait"};
+  static const rl_passage p = {0, false, 2, "wait"};
   rl_state *S;
-  rl_gate *g = check(L, &S, RL_H_WAITGROUP);
-  return pass(L, S, g, &p, passed_finish);
+  rl_gate *g = rl_sync_check(L, &S, RL_H_WAITGROUP);
+  return rl_sync_pass(L, S, g, &p, rl_sync_passed);
 }
 
 static int waitgroup_tostring(lua_State *L) {
-  return push_text(L, RL_H_WAITGROUP);
+  return rl_sync_tostring(L, RL_H_WAITGROUP);
 }
+
+const luaL_Reg rl_waitgroup_methods[] = {
+    {"add", waitgroup_add},  {"done", waitgroup_done},           {"wait", waitgroup_wait},
+    {"go", rl_waitgroup_go}, {"__tostring", waitgroup_tostring}, {NULL, NULL}};
 
 /* Conditions. A wait has three parts: to wait for a signal, protected; to lock again, protected, until that has succeeded;
    and to give or raise what came of the first. On the stack are the arguments and the mutex's turn, which is the same
@@ -666,24 +658,24 @@ static int await_signal(lua_State *L) {
   rl_wait_guard(L, S, 3);
   rl_case *c = rl_wait_add(W, RL_CASE_SIGNAL, (rl_source *)rl_handle_check(L, NULL, 1, RL_H_COND));
   c->msg.u.p = rl_handle_check(L, NULL, 2, RL_H_MUTEX);
-  return rl_wait_for(L, S, passed_finish);
+  return rl_wait_for(L, S, rl_sync_passed);
 }
 
 /* (mutex, turn): was it abandoned? */
 static int relock_finish(lua_State *L, rl_state *S, rl_status st) {
   (void)st;
-  rl_gate *g = passed(S);
+  rl_gate *g = rl_sync_gate(S);
   rl_grant_alone(rl_state_owner(S), g);
   g->turn = lua_tointeger(L, 2);
-  lua_pushboolean(L, told(S) != 0);
+  lua_pushboolean(L, rl_sync_told(S) != 0);
   return 1;
 }
 
 static int relock(lua_State *L) {
-  static const passage p = {1, true, 0, "lock"};
+  static const rl_passage p = {1, true, 0, "lock"};
   rl_state *S = rl_self(L);
   rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 1, RL_H_MUTEX);
-  return pass(L, S, g, &p, relock_finish);
+  return rl_sync_pass(L, S, g, &p, relock_finish);
 }
 
 static void push_function(lua_State *L, rl_state *S, lua_CFunction f) {
@@ -764,8 +756,8 @@ do
 end
 print(waiter:await())  --> 1
 */
-static int rille_cond(lua_State *L) {
-  return make(L, RL_COND, 0, 0, 1);
+int rl_cond_make(lua_State *L) {
+  return rl_sync_make(L, RL_COND, 0, 0, 1);
 }
 
 /***
@@ -781,7 +773,7 @@ mutex goes on to hold it. As others may have run since the signal, what is waite
 */
 static int cond_wait(lua_State *L) {
   rl_state *S;
-  check(L, &S, RL_H_COND);
+  rl_sync_check(L, &S, RL_H_COND);
   rl_gate *g = (rl_gate *)rl_handle_check(L, NULL, 2, RL_H_MUTEX);
   rl_wait_begin(S->wait, "wait");
   rl_wait_guard(L, S, 3); /* raises now if it has to */
@@ -799,7 +791,7 @@ static int cond_wait(lua_State *L) {
 }
 
 static int wake(lua_State *L, unsigned most) {
-  rl_gate_signal(check(L, NULL, RL_H_COND), most);
+  rl_gate_signal(rl_sync_check(L, NULL, RL_H_COND), most);
   return 0;
 }
 
@@ -820,16 +812,22 @@ static int cond_broadcast(lua_State *L) {
 }
 
 static int cond_tostring(lua_State *L) {
-  return push_text(L, RL_H_COND);
+  return rl_sync_tostring(L, RL_H_COND);
 }
+
+const luaL_Reg rl_cond_methods[] = {{"wait", cond_wait},
+                                    {"signal", cond_signal},
+                                    {"broadcast", cond_broadcast},
+                                    {"__tostring", cond_tostring},
+                                    {NULL, NULL}};
 
 /* Barriers */
 
 static int barrier_finish(lua_State *L, rl_state *S, rl_status st) {
   bool received =
       S->wait->guarded && st == RL_OK && S->wait->won == 0; /* a value, not to be lost */
-  if (told(S) == 0 || received) return rl_push_cut_short(L, S, st);
-  lua_pushinteger(L, told(S));
+  if (rl_sync_told(S) == 0 || received) return rl_push_cut_short(L, S, st);
+  lua_pushinteger(L, rl_sync_told(S));
   return 1;
 }
 
@@ -847,9 +845,9 @@ for i = 1, 2 do
 end
 barrier:wait()
 */
-static int rille_barrier(lua_State *L) {
-  int64_t n = check_number_of(L, 1, "a number of tasks");
-  return make(L, RL_BARRIER, 0, n, 2);
+int rl_barrier_make(lua_State *L) {
+  int64_t n = rl_sync_check_number(L, 1, "a number of tasks");
+  return rl_sync_make(L, RL_BARRIER, 0, n, 2);
 }
 
 /***
@@ -861,15 +859,18 @@ One whose `done` fires first, or that is interrupted, has not come: another one 
 @treturn nil,string,any when `done` fired first: `nil`, its error and its cause
 */
 static int barrier_wait(lua_State *L) {
-  static const passage p = {0, false, 2, "wait"};
+  static const rl_passage p = {0, false, 2, "wait"};
   rl_state *S;
-  rl_gate *g = check(L, &S, RL_H_BARRIER);
-  return pass(L, S, g, &p, barrier_finish);
+  rl_gate *g = rl_sync_check(L, &S, RL_H_BARRIER);
+  return rl_sync_pass(L, S, g, &p, barrier_finish);
 }
 
 static int barrier_tostring(lua_State *L) {
-  return push_text(L, RL_H_BARRIER);
+  return rl_sync_tostring(L, RL_H_BARRIER);
 }
+
+const luaL_Reg rl_barrier_methods[] = {
+    {"wait", barrier_wait}, {"__tostring", barrier_tostring}, {NULL, NULL}};
 
 /* Counters */
 
@@ -884,8 +885,8 @@ Each operation is atomic; what is added wraps around, as Lua's integers do.
 local ids = rille.counter()
 print(ids:add(1), ids:add(1))  --> 1  2
 */
-static int rille_counter(lua_State *L) {
-  return make(L, RL_COUNTER, lua_isnoneornil(L, 1) ? 0 : check_integer(L, 1), 0, 0);
+int rl_counter_make(lua_State *L) {
+  return rl_sync_make(L, RL_COUNTER, lua_isnoneornil(L, 1) ? 0 : rl_sync_check_integer(L, 1), 0, 0);
 }
 
 static int push_integer(lua_State *L, int64_t n) {
@@ -901,8 +902,8 @@ Adds to it.
 @raise on what is no integer
 */
 static int counter_add(lua_State *L) {
-  rl_gate *g = check(L, NULL, RL_H_COUNTER);
-  return push_integer(L, rl_gate_count(g, check_integer(L, 2)));
+  rl_gate *g = rl_sync_check(L, NULL, RL_H_COUNTER);
+  return push_integer(L, rl_gate_count(g, rl_sync_check_integer(L, 2)));
 }
 
 /***
@@ -911,7 +912,7 @@ The value.
 @treturn integer
 */
 static int counter_get(lua_State *L) {
-  return push_integer(L, rl_gate_value(check(L, NULL, RL_H_COUNTER)));
+  return push_integer(L, rl_gate_value(rl_sync_check(L, NULL, RL_H_COUNTER)));
 }
 
 /***
@@ -922,15 +923,21 @@ Sets it.
 @raise on what is no integer
 */
 static int counter_set(lua_State *L) {
-  rl_gate *g = check(L, NULL, RL_H_COUNTER);
-  return push_integer(L, rl_gate_set(g, check_integer(L, 2)));
+  rl_gate *g = rl_sync_check(L, NULL, RL_H_COUNTER);
+  return push_integer(L, rl_gate_set(g, rl_sync_check_integer(L, 2)));
 }
 
 static int counter_tostring(lua_State *L) {
-  rl_gate *g = check(L, NULL, RL_H_COUNTER);
+  rl_gate *g = rl_sync_check(L, NULL, RL_H_COUNTER);
   lua_pushfstring(L, "counter (%I): %p", (LUAI_UACINT)rl_gate_value(g), (void *)g);
   return 1;
 }
+
+const luaL_Reg rl_counter_methods[] = {{"add", counter_add},
+                                       {"get", counter_get},
+                                       {"set", counter_set},
+                                       {"__tostring", counter_tostring},
+                                       {NULL, NULL}};
 
 /* Once. The one who has passed first runs the function; who passes later finds the outcome. */
 
@@ -948,12 +955,12 @@ local task = rille.go(function() return once:run(connect) end)
 print(once:run(connect))  --> connection  1
 print(task:await())       --> connection  1
 */
-static int rille_once(lua_State *L) {
-  return make(L, RL_ONCE, 1, 1, 1);
+int rl_once_make(lua_State *L) {
+  return rl_sync_make(L, RL_ONCE, 1, 1, 1);
 }
 
 static rl_once *check_once(lua_State *L, rl_state **S) {
-  return (rl_once *)check(L, S, RL_H_ONCE);
+  return (rl_once *)rl_sync_check(L, S, RL_H_ONCE);
 }
 
 static int push_outcome(lua_State *L, rl_state *S, rl_once *o) {
@@ -1010,7 +1017,7 @@ static int ran(lua_State *L, int status, lua_KContext ctx) {
 
 static int once_finish(lua_State *L, rl_state *S, rl_status st) {
   if (rl_wait_cut_short(S->wait, st)) return rl_push_cut_short(L, S, st);
-  rl_once *o = (rl_once *)passed(S);
+  rl_once *o = (rl_once *)rl_sync_gate(S);
   rl_grant_alone(rl_state_owner(S), &o->gate);
   if (rl_once_decided(o)) {
     rl_grant_end(rl_state_owner(S), &o->gate.alone, false);
@@ -1033,7 +1040,7 @@ Runs the function if none was run before, else waits until that one has ended; a
 cannot cross; when the function runs the same `once`
 */
 static int once_run(lua_State *L) {
-  static const passage p = {1, true, 3, "wait"};
+  static const rl_passage p = {1, true, 3, "wait"};
   rl_state *S;
   rl_once *o = check_once(L, &S);
   luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -1041,55 +1048,25 @@ static int once_run(lua_State *L) {
   if (rl_gate_held_by(&o->gate, rl_state_owner(S)))
     return luaL_error(L, "run of a once within its own function");
   lua_settop(L, 3);
-  return pass(L, S, &o->gate, &p, once_finish);
+  return rl_sync_pass(L, S, &o->gate, &p, once_finish);
 }
 
 static int once_tostring(lua_State *L) {
-  return push_text(L, RL_H_ONCE);
+  return rl_sync_tostring(L, RL_H_ONCE);
 }
 
 const luaL_Reg rl_once_methods[] = {{"run", once_run}, {"__tostring", once_tostring}, {NULL, NULL}};
 
-const luaL_Reg rl_mutex_methods[] = {{"lock", mutex_lock},           {"try_lock", mutex_try_lock},
-                                     {"unlock", mutex_unlock},       {"guard", mutex_guard},
-                                     {"__tostring", mutex_tostring}, {NULL, NULL}};
-
-const luaL_Reg rl_rwmutex_methods[] = {
-    {"lock", rwmutex_lock},           {"try_lock", rwmutex_try_lock},
-    {"unlock", rwmutex_unlock},       {"guard", rwmutex_guard},
-    {"rlock", rwmutex_rlock},         {"try_rlock", rwmutex_try_rlock},
-    {"runlock", rwmutex_runlock},     {"rguard", rwmutex_rguard},
-    {"__tostring", rwmutex_tostring}, {NULL, NULL}};
-
-const luaL_Reg rl_semaphore_methods[] = {
-    {"acquire", semaphore_acquire},     {"try_acquire", semaphore_try_acquire},
-    {"release", semaphore_release},     {"guard", semaphore_guard},
-    {"__tostring", semaphore_tostring}, {NULL, NULL}};
-
-const luaL_Reg rl_waitgroup_methods[] = {
-    {"add", waitgroup_add},  {"done", waitgroup_done},           {"wait", waitgroup_wait},
-    {"go", rl_waitgroup_go}, {"__tostring", waitgroup_tostring}, {NULL, NULL}};
-
-const luaL_Reg rl_cond_methods[] = {{"wait", cond_wait},
-                                    {"signal", cond_signal},
-                                    {"broadcast", cond_broadcast},
-                                    {"__tostring", cond_tostring},
-                                    {NULL, NULL}};
-
-const luaL_Reg rl_barrier_methods[] = {
-    {"wait", barrier_wait}, {"__tostring", barrier_tostring}, {NULL, NULL}};
-
-const luaL_Reg rl_counter_methods[] = {{"add", counter_add},
-                                       {"get", counter_get},
-                                       {"set", counter_set},
-                                       {"__tostring", counter_tostring},
-                                       {NULL, NULL}};
-
 lua_CFunction rl_sync_part(const char *name) {
-  static const luaL_Reg makers[] = {
-      {"mutex", rille_mutex},         {"rwmutex", rille_rwmutex}, {"semaphore", rille_semaphore},
-      {"waitgroup", rille_waitgroup}, {"cond", rille_cond},       {"barrier", rille_barrier},
-      {"counter", rille_counter},     {"once", rille_once},       {NULL, NULL}};
+  static const luaL_Reg makers[] = {{"mutex", rl_mutex_make},
+                                    {"rwmutex", rl_rwmutex_make},
+                                    {"semaphore", rl_semaphore_make},
+                                    {"waitgroup", rl_waitgroup_make},
+                                    {"cond", rl_cond_make},
+                                    {"barrier", rl_barrier_make},
+                                    {"counter", rl_counter_make},
+                                    {"once", rl_once_make},
+                                    {NULL, NULL}};
   for (const luaL_Reg *l = makers; l->name; l++)
     if (strcmp(l->name, name) == 0) return l->func;
   return NULL;
