@@ -11,6 +11,13 @@ local reference = {}
 -- Defined beside the tasks, because they start one.
 local ELSEWHERE = { ["done:after"] = "done", ["waitgroup:go"] = "sync" }
 
+-- Pages that several files of one module make, in this order; the first has the text. The file of
+-- a submodule of ldoc's would have to come after that of the module by name.
+local FILES = {
+  sync = { "sync", "mutex", "rwmutex", "semaphore", "waitgroup", "cond", "barrier", "counter",
+    "once" },
+}
+
 local function trim(text)
   return ((text or ""):gsub("^%s+", ""):gsub("%s+$", ""))
 end
@@ -123,9 +130,25 @@ local function write(name, text)
   file:close()
 end
 
+local function place_of(module)
+  local file = module.file:match "([^/]+)%.%w+$"
+  for i, name in ipairs(FILES[module.name] or {}) do
+    if name == file then return i end
+  end
+  return math.huge
+end
+
+local function by_page(a, b)
+  if a.name ~= b.name then return a.name < b.name end
+  return place_of(a) < place_of(b)
+end
+
 local function collect(modules)
   local pages = {}
-  for _, module in ipairs(modules) do pages[module.name] = { module = module } end
+  table.sort(modules, by_page)
+  for _, module in ipairs(modules) do
+    pages[module.name] = pages[module.name] or { module = module }
+  end
   for _, module in ipairs(modules) do
     for item in module.items:iter() do
       item.home = module

@@ -103,6 +103,7 @@ build = {
         "csrc/lua/log.c",
         "csrc/lua/member.c",
         "csrc/lua/notify.c",
+        "csrc/lua/once.c",
         "csrc/lua/parts.c",
         "csrc/lua/process.c",
         "csrc/lua/promise.c",
