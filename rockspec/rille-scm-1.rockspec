@@ -92,6 +92,7 @@ build = {
         "csrc/lua/cell.c",
         "csrc/lua/chan.c",
         "csrc/lua/code.c",
+        "csrc/lua/cond.c",
         "csrc/lua/coroutine.c",
         "csrc/lua/counter.c",
         "csrc/lua/deadlock.c",
