@@ -26,8 +26,9 @@ end
 -- printed. Whether it fails is up to busted alone, not to what the process has left at its end.
 local function run(spec, opts)
   opts = opts or {}
-  local command = { helper.lua_cmd(), "spec/busted.lua", "-o", "TAP",
-    "--helper=" .. (opts.helper or "rille.busted") }
+  local command = { table.unpack(opts.through or {}) }
+  for _, word in ipairs { helper.lua_cmd(), "spec/busted.lua", "-o", "TAP",
+    "--helper=" .. (opts.helper or "rille.busted") } do table.insert(command, word) end
   for _, word in ipairs(opts.options or {}) do table.insert(command, word) end
   local result = helper.run(PROLOG .. spec, { command = command, env = { RILLE_LEAKS = "ignore" } })
   local outcomes = {}
@@ -95,6 +96,15 @@ describe("a test under rille.busted #exec", function()
     assert.same({ ["loses one"] = "not ok", ["takes one"] = "ok" }, outcomes)
     assert.matches("1 error that nobody took, reported on stderr", out)
     assert.matches("failed: [^\n]*lost", result.err)
+  end)
+
+  it("fails for an error that a thread is still at reporting when its task has ended", function()
+    local slow = [["$@" 2> >(sleep 0.3; cat >/dev/null)]] -- the text is more than the pipe takes
+    assert.same({ ["loses one"] = "not ok", after = "ok" }, (run([[
+      require "rille.busted"._moment = 20
+      it("loses one", function() rille.go(load "error(('x'):rep(200000))"):traceback() end)
+      it("after", function() end)
+    ]], { through = { "bash", "-c", slow, "bash" } })))
   end)
 
   it("does not fail for daemons", function()

@@ -242,11 +242,23 @@ static int rille_on_leak(lua_State *L) {
   return 1;
 }
 
+static void count_unended(rl_task *t, void *n) {
+  if (!rl_task_ended(t)) ++*(unsigned *)n;
+}
+
+/* Internal: is a thread still at letting go of a task that has ended? Then its error may yet be reported. */
+static int rille_ending(lua_State *L) {
+  rl_state *S = rl_self(L);
+  rl_handle_alive(L, S);
+  unsigned live = atomic_load(&S->program->live), n = 0;
+  rl_program_each(S->program, count_unended, &n);
+  lua_pushboolean(L, live > n);
+  return 1;
+}
+
 void rl_open_leak(lua_State *L, rl_state *S) {
-  static const luaL_Reg functions[] = {{"tasks", rille_tasks},
-                                       {"leaks", rille_leaks},
-                                       {"collect", rille_collect},
-                                       {"on_leak", rille_on_leak},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"tasks", rille_tasks},     {"leaks", rille_leaks},
+                                       {"collect", rille_collect}, {"on_leak", rille_on_leak},
+                                       {"_ending", rille_ending},  {NULL, NULL}};
   rl_setfuncs(L, S, functions);
 }

@@ -67,13 +67,14 @@ local function drop_garbage()
 end
 
 -- The tasks that have not ended within `moment`; `hopeless` tells of a list that waiting is in
--- vain. A task may have begun to wait since it was listed.
+-- vain. A task may have begun to wait since it was listed. Of one that has ended the thread that
+-- ran it may still have its error to report.
 local function left_after(moment, hopeless)
   local deadline, pause = rille.now() + moment, SHORTEST
   while true do
     local left = started_since()
-    if #left == 0 or rille.now() >= deadline then return left end
-    if hopeless(left) then return started_since() end
+    if #left == 0 and not rille._ending() or rille.now() >= deadline then return left end
+    if #left > 0 and hopeless(left) then return started_since() end
     rille.sleep(pause)
     pause = 2 * pause
   end
