@@ -1175,8 +1175,8 @@ describe("rille.collect", function()
     round()
     round()
     local before = resident()
-    for _ = 1, 10 do round() end
-    assert.is_true(resident() - before < 8192)
+    for _ = 1, 10 do round() end -- of 9 MB each; threads give them back when they are idle
+    assert.eventually(function() return resident() - before < 8192 end, BOUND)
   end)
 end)
 
