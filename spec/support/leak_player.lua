@@ -25,7 +25,7 @@ local function release(v, seen)
     v()
   elseif kind == "done" then
     if v:err() then release(v:cause(), seen) end
-    release(v:value "box", seen)
+    for n = 1, 4 do release(v:value("done" .. n), seen) end -- its own, and its parents'
   elseif kind == "task" then
     local status = v:status()
     if status == "finished" or status == "failed" then
@@ -160,7 +160,7 @@ local function plain_done(stage, i, o)
   local opts = {
     timeout = o.timed and HOUR or nil,
     cause = o.timed and o.cause and message(stage, o.cause) or nil,
-    values = o.values and { box = message(stage, o.values) } or nil,
+    values = o.values and { [o.name] = message(stage, o.values) } or nil,
     name = o.name,
   }
   local parent = o.inputs[1] and stage.handles[o.inputs[1]]
