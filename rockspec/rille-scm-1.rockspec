@@ -69,6 +69,7 @@ build = {
       sources = {
         "csrc/core/after.c",
         "csrc/core/any.c",
+        "csrc/core/carrier.c",
         "csrc/core/chan.c",
         "csrc/core/done.c",
         "csrc/core/event.c",

@@ -19,9 +19,6 @@ bool rl_after_stop(rl_after *a);
 /* What starts it; immutable. The task: while it lies in the queue of that, whose lock is held; NULL otherwise. */
 rl_done *rl_after_on(rl_after *a);
 rl_task *rl_after_task(rl_after *a);
-/* All that wait: about how many; up to `room` of them, each counted. */
-unsigned rl_after_count(void);
-unsigned rl_after_list(rl_after **list, unsigned room);
 /* Was the task started, or stopped? */
 bool rl_after_decided(rl_after *a);
 rl_object *rl_after_object(rl_after *a);

@@ -86,7 +86,7 @@ rl_status rl_chan_close(rl_chan *c) {
 bool rl_chan_peek(rl_chan *c, rl_msg *m, uint32_t *version) {
   rl_lock_take(&c->src.lock);
   bool some = rl_chan_count(c) > 0;
-  if (some) rl_msg_share(m, &c->ring[c->head]);
+  if (some) rl_msg_copy(m, &c->ring[c->head], &c->src.obj);
   *version = c->taken;
   rl_lock_leave(&c->src.lock);
   return some;
@@ -97,6 +97,7 @@ bool rl_chan_replace(rl_chan *c, uint32_t version, rl_msg *m) {
   bool same = rl_chan_count(c) > 0 && c->taken == version;
   if (same) {
     rl_msg old = c->ring[c->head];
+    rl_carry(&c->src.obj, m);
     c->ring[c->head] = *m;
     *m = old;
     c->taken++;

@@ -5,6 +5,7 @@
 #ifndef RL_CHAN_H
 #define RL_CHAN_H
 
+#include "core/carrier.h"
 #include "core/waiter.h"
 
 typedef struct rl_chan rl_chan;
@@ -59,6 +60,7 @@ static inline rl_node *rl_claim_first(rl_queue *q, rl_status status, rl_wakes *w
 
 static inline void rl_chan_push(rl_chan *c, rl_msg *m) {
   unsigned n = rl_chan_count(c), i = c->head + n;
+  rl_carry(&c->src.obj, m);
   rl_msg_move(&c->ring[i < c->room ? i : i - c->room], m);
   rl_chan_set_count(c, n + 1);
 }

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/carrier.h"
+
 static void nothing(rl_done *d) {
   (void)d;
 }
@@ -19,7 +21,7 @@ static rl_done *no_input(rl_done *d) {
 rl_why rl_event_outcome(rl_event *e, rl_msg *cause) {
   rl_done *d = rl_done_of(e);
   cause->tag = RL_MSG_NONE;
-  if (d) rl_msg_share(cause, &d->cause);
+  if (d) rl_msg_copy(cause, &d->cause, &e->src.obj);
   return d ? (rl_why)d->why : RL_CANCELED;
 }
 
@@ -161,7 +163,10 @@ bool rl_done_start(rl_done *d, double own) {
 
 void rl_done_finish(rl_done *d, rl_why why, rl_msg *cause, rl_wakes *ws) {
   d->why = (uint8_t)why;
-  if (cause) rl_msg_move(&d->cause, cause);
+  if (cause) {
+    rl_carry(&d->event.src.obj, cause);
+    rl_msg_move(&d->cause, cause);
+  }
   rl_event_fire(&d->event, ws);
   if (d->timed) rl_timer_unset(&d->timer);
   d->inputs->withdraw(d);

@@ -3,8 +3,8 @@
 **
 ** Nodes are objects and blobs, each with powers: who has WAKE over a channel may send or close, over a
 ** done fire; READ is to receive, or to read what something holds; CAUSE is to get to read the cause of a done in
-** one that hangs on it, VALUES its values. Holders are the states that wait. A link says what
-** follows when a node comes under a power: that a holder is woken, or that powers over other
+** one that hangs on it, VALUES its values; KEEP is to have a reference to it at all. Holders are the states that wait. A
+** link says what follows when a node comes under a power: that a holder is woken, or that powers over other
 ** nodes follow. A holder that is woken, or may run, brings the powers of its handles.
 **
 ** What runs cannot be read. But each object counts who holds it, and how many of those could wake: what
@@ -12,7 +12,7 @@
 ** the counts is with somebody who runs.
 **
 ** Nothing is stopped: a state is inspected one moment, an object read under its lock the next. Counts are read after
-** all else, and in the end each state and channel that was read is looked at again: whatever such a one held that has moved
+** all else, and in the end each state and object that was read is looked at again: whatever such a one held that has moved
 ** meanwhile is taken for live. Objects are kept by a count of ours until the end. That no verdict is wrong is
 ** shown in docs/leaks.md.
 */
@@ -24,9 +24,11 @@
 #include <time.h>
 
 #include "core/after.h"
+#include "core/carrier.h"
 #include "core/ticker.h"
 
-enum { WAKE = 1, READ = 2, VALUES = 4, CAUSE = 8, INPUT = 16, EVERY = WAKE | READ | VALUES };
+enum { WAKE = 1, READ = 2, VALUES = 4, CAUSE = 8, INPUT = 16, KEEP = 32 };
+enum { EVERY = WAKE | READ | VALUES | KEEP };
 enum { BLOB = RL_GATE + 1 }; /* a kind of node beside those of objects */
 enum { NONE = UINT32_MAX };
 
@@ -40,10 +42,11 @@ typedef struct node {
   bool held; /* a task's: by a holder that was read */
 } node;
 
-/* When `when` over its node is live: powers over node `to`, or holder `to` is woken. */
+/* When `when` over its node is live: powers over node `to`, or holder `to` is woken. A reference is kept by who keeps its
+   node, and then `kept` follows. */
 typedef struct link {
   uint32_t next, to;
-  uint8_t when, gives;
+  uint8_t when, gives, kept;
   bool wakes;
 } link;
 
@@ -149,11 +152,12 @@ static void count(scan *s, uint32_t i, uint64_t weight) {
   if (i != NONE) node_at(s, i)->found += weight;
 }
 
-static void add_link(scan *s, uint32_t from, uint8_t when, uint32_t to, uint8_t gives, bool wakes) {
-  if (from == NONE || to == NONE) return;
+static void add_link(scan *s, uint32_t from, link of) {
+  if (from == NONE || of.to == NONE) return;
   link *l = add(s, &s->links, sizeof *l);
   if (!l) return;
-  *l = (link){node_at(s, from)->links, to, when, gives, wakes};
+  of.next = node_at(s, from)->links;
+  *l = of;
   node_at(s, from)->links = s->links.n - 1;
 }
 
@@ -166,20 +170,37 @@ static uint8_t powers(rl_object *o, uint8_t rights) {
   return p;
 }
 
+/* What is over `r` with who keeps the object it lies in: letting go of the last right to fire a promise fires it. */
+static uint8_t kept(const rl_ref *r) {
+  return r->rights & RL_CAN_WAKE && r->to->u.abandoned ? KEEP | WAKE : KEEP;
+}
+
 /* A reference that lies in `from`, and is had by who has `when` over that. */
 static void contain_ref(scan *s, uint32_t from, uint8_t when, const rl_ref *r) {
   uint32_t to = object_node(s, r->to);
   count(s, to, rl_count_weight(r->rights));
-  add_link(s, from, when, to, powers(r->to, r->rights), false);
+  add_link(s, from,
+           (link){.to = to, .when = when, .gives = powers(r->to, r->rights), .kept = kept(r)});
 }
 
 /* A message likewise. */
 static void contain(scan *s, uint32_t from, uint8_t when, const rl_msg *m) {
-  if (m->tag == RL_MSG_REF) contain_ref(s, from, when, &m->u.ref);
-  if (m->tag != RL_MSG_BLOB || m->u.blob->nrefs == 0) return;
+  if (!rl_msg_has_refs(m)) return;
+  if (m->tag == RL_MSG_REF) {
+    contain_ref(s, from, when, &m->u.ref);
+    return;
+  }
   uint32_t to = node_of(s, m->u.blob, BLOB);
   count(s, to, 1);
-  add_link(s, from, when, to, READ, false);
+  add_link(s, from, (link){.to = to, .when = when, .gives = READ, .kept = KEEP});
+}
+
+/* A count that `from` has of object `o` without a right. */
+static uint32_t lean_on(scan *s, uint32_t from, uint8_t when, rl_object *o, uint8_t gives) {
+  uint32_t to = object_node(s, o);
+  count(s, to, 1);
+  add_link(s, from, (link){.to = to, .when = when, .gives = gives, .kept = KEEP});
+  return to;
 }
 
 /* Holders */
@@ -192,14 +213,14 @@ static void hold(scan *s, uint32_t to, uint8_t gives) {
 static void hold_message(scan *s, const rl_msg *m, uint8_t gives) {
   if (m->tag == RL_MSG_REF)
     hold(s, object_node(s, m->u.ref.to), gives ? powers(m->u.ref.to, m->u.ref.rights) : 0);
-  else if (m->tag == RL_MSG_BLOB && m->u.blob->nrefs > 0)
+  else if (rl_msg_has_refs(m))
     hold(s, node_of(s, m->u.blob, BLOB), gives);
 }
 
 static void count_message(scan *s, const rl_msg *m) {
   if (m->tag == RL_MSG_REF)
     count(s, object_node(s, m->u.ref.to), rl_count_weight(m->u.ref.rights));
-  else if (m->tag == RL_MSG_BLOB && m->u.blob->nrefs > 0)
+  else if (rl_msg_has_refs(m))
     count(s, node_of(s, m->u.blob, BLOB), 1);
 }
 
@@ -249,7 +270,7 @@ static void read_wait(scan *s, uint32_t h, const rl_glimpse *g) {
     rl_case *c = &g->cases[i];
     if (c->op == RL_CASE_NEVER) continue;
     uint32_t on = object_node(s, &c->node.on->obj);
-    add_link(s, on, woken_by[c->op], h, 0, true);
+    add_link(s, on, (link){.to = h, .when = woken_by[c->op], .wakes = true});
     if (c->op == RL_CASE_SEND) read_offer(s, on, c);
     if (c->op == RL_CASE_PASS && others_may_pass(rl_case_gate(c))) hold(s, on, WAKE);
   }
@@ -367,11 +388,9 @@ typedef struct input_of {
 
 static void read_input(rl_source *on, bool open, void *ud) {
   input_of *in = ud;
-  uint32_t i = object_node(in->s, &on->obj);
-  count(in->s, i, 1);
-  if (!open) return;
-  add_link(in->s, i, WAKE, in->done, INPUT, false);
-  if (on->obj.kind == RL_DONE) add_link(in->s, in->done, READ | CAUSE, i, CAUSE, false);
+  uint8_t when = open && on->obj.kind == RL_DONE ? READ | CAUSE : 0;
+  uint32_t i = lean_on(in->s, in->done, when, &on->obj, CAUSE);
+  if (open) add_link(in->s, i, (link){.to = in->done, .when = WAKE, .gives = INPUT});
 }
 
 /* A task that the done is to start is held by an `after`, which is found in the done's queue only. */
@@ -402,7 +421,7 @@ static void read_afters(scan *s, uint32_t i, rl_done *d) {
     for (unsigned k = 0; k < n; k++) {
       uint32_t a = object_node(s, rl_after_object(list[k]));
       count(s, a, 1); /* it holds itself */
-      add_link(s, i, WAKE, a, WAKE, false);
+      add_link(s, i, (link){.to = a, .when = WAKE, .gives = WAKE});
       contain(s, a, WAKE, &calls[k]);
       rl_msg_drop(&calls[k]);
       rl_release(rl_after_object(list[k]));
@@ -416,11 +435,7 @@ static void read_done(scan *s, uint32_t i, rl_done *d) {
   if (i == NONE) return;
   node_at(s, i)->open = open;
   contain(s, i, VALUES, &d->values);
-  if (d->values_from) {
-    uint32_t from = object_node(s, &d->values_from->event.src.obj);
-    count(s, from, 1);
-    add_link(s, i, VALUES, from, VALUES, false);
-  }
+  if (d->values_from) lean_on(s, i, VALUES, &d->values_from->event.src.obj, VALUES);
   bool fired = rl_done_fired(d);
   contain(s, i, fired ? 0 : READ | CAUSE, &d->timeout_cause);
   if (fired)
@@ -436,8 +451,8 @@ static void read_task(scan *s, uint32_t i, rl_task *t) {
     count(s, i, 1); /* it holds itself */
 }
 
-static void read_after(scan *s, rl_after *a) {
-  count(s, object_node(s, &rl_after_on(a)->event.src.obj), 1);
+static void read_after(scan *s, uint32_t i, rl_after *a) {
+  lean_on(s, i, 0, &rl_after_on(a)->event.src.obj, 0);
 }
 
 static void read_blob(scan *s, uint32_t i, rl_blob *b) {
@@ -454,13 +469,21 @@ static void read_gate(scan *s, uint32_t i, rl_gate *g) {
   if (o && rl_once_decided(o)) contain(s, i, READ, &o->outcome);
 }
 
+/* What was copied out of it before this is with others already when counts are read. */
+static void begin_to_read(const node *n) {
+  if (n->kind == BLOB) return;
+  rl_object *o = n->at;
+  atomic_exchange_explicit(&o->copied, 0, memory_order_acquire);
+}
+
 static void read_node(scan *s, uint32_t i) {
   node *n = node_at(s, i);
+  begin_to_read(n);
   switch (n->kind) {
   case RL_CHAN: read_chan(s, i, n->at); break;
   case RL_DONE: read_done(s, i, n->at); break;
   case RL_TASK: read_task(s, i, n->at); break;
-  case RL_AFTER: read_after(s, n->at); break;
+  case RL_AFTER: read_after(s, i, n->at); break;
   case RL_CLASS: read_unit(s, i, n->at); break;
   case RL_GATE: read_gate(s, i, n->at); break;
   case BLOB: read_blob(s, i, n->at); break;
@@ -468,15 +491,15 @@ static void read_node(scan *s, uint32_t i) {
   }
 }
 
-/* An `after` holds itself and its done: it may be known to nobody who waits. */
-static void find_afters(scan *s) {
-  unsigned room = rl_after_count() + 64;
-  rl_after **list = malloc(room * sizeof *list);
-  unsigned n = list ? rl_after_list(list, room) : 0;
+/* What carries references may hang on nothing but itself, and so be known to nobody who waits. */
+static void find_carriers(scan *s) {
+  unsigned room = rl_carrier_count() + 64;
+  rl_object **list = malloc(room * sizeof(rl_object *));
+  unsigned n = list ? rl_carrier_list(list, room) : 0;
   s->failed |= !list;
   for (unsigned i = 0; i < n; i++) {
-    if (!s->failed) object_node(s, rl_after_object(list[i]));
-    rl_release(rl_after_object(list[i]));
+    if (!s->failed) object_node(s, list[i]);
+    rl_release(list[i]);
   }
   free(list);
 }
@@ -484,7 +507,7 @@ static void find_afters(scan *s) {
 static void read_all(scan *s) {
   read_caller(s);
   for (rl_program *p = rl_programs(); p && !s->failed; p = p->next) read_program(s, p);
-  find_afters(s);
+  find_carriers(s);
   for (uint32_t i = 0; i < s->nodes.n && !s->failed; i++) read_node(s, i);
 }
 
@@ -512,7 +535,7 @@ static void wake(scan *s, uint32_t i) {
   if (h->node != NONE) give(s, h->node, WAKE);
   for (uint32_t k = h->first; k < h->end; k++) {
     const grip *g = (grip *)s->grips.at + k;
-    give(s, g->node, g->gives);
+    give(s, g->node, g->gives | KEEP);
   }
 }
 
@@ -522,11 +545,11 @@ static void follow(scan *s) {
     for (uint32_t k = node_at(s, g.node)->links; k != NONE;) {
       link l = ((link *)s->links.at)[k];
       k = l.next;
-      if (!(l.when & g.gives)) continue;
-      if (l.wakes)
+      bool comes = l.when & g.gives;
+      if (!l.wakes)
+        give(s, l.to, (comes ? l.gives | l.kept : 0) | (g.gives & KEEP ? l.kept : 0));
+      else if (comes)
         wake(s, l.to);
-      else
-        give(s, l.to, l.gives);
     }
   }
 }
@@ -547,29 +570,43 @@ static bool by_itself(const node *n) {
                rl_waiter_claimed(&d->self));
 }
 
+/* Is it had by others than those that were read? By us, too, if nobody else has it any more: with our count goes what
+   it holds. */
+static bool more_than_found(const node *n, uint32_t all) {
+  return all != rl_count_of(n->found) + 1 || all == 1;
+}
+
 /* What others have that were not read: who runs, C structures, what is on its way. */
 static uint8_t held_elsewhere(const node *n) {
   if (n->kind == BLOB) {
-    uint32_t all = atomic_load_explicit(&((rl_blob *)n->at)->refs, memory_order_relaxed);
-    return all != rl_count_of(n->found) + 1 ? READ : 0;
+    uint32_t all = atomic_load_explicit(&((rl_blob *)n->at)->refs, memory_order_acquire);
+    return more_than_found(n, all) ? READ | KEEP : 0;
   }
-  uint64_t counts = atomic_load_explicit(&((rl_object *)n->at)->counts, memory_order_relaxed);
-  bool more = rl_count_of(counts) != rl_count_of(n->found) + 1;
+  uint64_t counts = atomic_load_explicit(&((rl_object *)n->at)->counts, memory_order_acquire);
+  bool more = more_than_found(n, rl_count_of(counts));
   bool wakers = rl_wakers_of(counts) != rl_wakers_of(n->found);
-  uint8_t p = more ? READ | VALUES : 0;
+  uint8_t p = more ? READ | VALUES | KEEP : 0;
   if (wakers) p = EVERY;
-  if (n->kind == RL_TASK || n->kind == RL_AFTER) p &= READ;
+  if (n->kind == RL_TASK || n->kind == RL_AFTER) p &= READ | KEEP;
   /* one that was not read may stand before others and give up */
   if (n->kind == RL_GATE && more && others_may_pass(n->at)) p |= WAKE;
   return p;
 }
 
+/* Blobs come first: nothing tells that something was copied out of one. */
+static void mark_held_elsewhere(scan *s) {
+  for (uint32_t i = 0; i < s->nodes.n; i++)
+    if (node_at(s, i)->kind == BLOB) give(s, i, held_elsewhere(node_at(s, i)));
+  rl_fence();
+  for (uint32_t i = 0; i < s->nodes.n; i++)
+    if (node_at(s, i)->kind != BLOB) give(s, i, held_elsewhere(node_at(s, i)));
+}
+
 static void mark_roots(scan *s) {
   rl_fence(); /* all was read before the counts are */
-  for (uint32_t i = 0; i < s->nodes.n; i++) {
-    node *n = node_at(s, i);
-    give(s, i, held_elsewhere(n) | (by_itself(n) ? WAKE : 0));
-  }
+  mark_held_elsewhere(s);
+  for (uint32_t i = 0; i < s->nodes.n; i++)
+    if (by_itself(node_at(s, i))) give(s, i, WAKE);
   for (uint32_t i = 0; i < s->holders.n; i++)
     if (holder_at(s, i)->root) wake(s, i);
 }
@@ -577,7 +614,7 @@ static void mark_roots(scan *s) {
 /* What has moved meanwhile */
 
 static uint8_t whole(const node *n) {
-  return n->kind == RL_TASK || n->kind == RL_AFTER ? READ : EVERY;
+  return n->kind == RL_TASK || n->kind == RL_AFTER ? READ | KEEP : EVERY;
 }
 
 static void doubt_holder(scan *s, uint32_t i) {
@@ -590,7 +627,14 @@ static void doubt_holder(scan *s, uint32_t i) {
   }
 }
 
+static bool was_copied(const node *n) {
+  rl_object *o = n->at;
+  return n->kind != BLOB && atomic_load_explicit(&o->copied, memory_order_acquire) != 0;
+}
+
+/* Has something that it held been taken out, or copied? */
 static bool has_moved(const node *n) {
+  if (was_copied(n)) return true;
   if (n->kind == RL_AFTER) return rl_after_decided(n->at);
   if (n->kind != RL_CHAN) return false;
   rl_chan *c = n->at;
@@ -658,7 +702,7 @@ static bool tidy(scan *s) {
   return any;
 }
 
-static bool conclude(scan *s, rl_verdict *v) {
+static bool list_leaked(scan *s, rl_verdict *v) {
   for (uint32_t i = 0; i < s->holders.n; i++) v->n += !holder_at(s, i)->live;
   v->leaked = malloc((v->n + 1) * sizeof *v->leaked);
   if (!v->leaked) return v->n = 0, false;
@@ -677,19 +721,54 @@ static bool conclude(scan *s, rl_verdict *v) {
   return true;
 }
 
+/* Then all that is read holds what it has, also those that leaked: they may come to use it as they are unwound. */
+static void mark_holders(scan *s) {
+  for (uint32_t i = 0; i < s->holders.n; i++) {
+    holder_at(s, i)->ends = false;
+    wake(s, i);
+  }
+  follow(s);
+}
+
+static rl_object *as_litter(const node *n) {
+  uint8_t needed =
+      n->kind == RL_AFTER ? KEEP | WAKE : KEEP; /* that holds itself until its done fires */
+  if (n->live & needed || n->kind == BLOB) return NULL;
+  rl_object *o = n->at;
+  return atomic_load_explicit(&o->carrier, memory_order_relaxed) != 0 ? o : NULL;
+}
+
+static bool list_litter(scan *s, rl_verdict *v) {
+  mark_holders(s);
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < s->nodes.n; i++) n += as_litter(node_at(s, i)) != NULL;
+  v->litter = malloc((n + 1) * sizeof(rl_object *));
+  if (!v->litter || s->failed) return false;
+  for (uint32_t i = 0; i < s->nodes.n; i++) {
+    rl_object *o = as_litter(node_at(s, i));
+    if (!o) continue;
+    rl_retain(o);
+    v->litter[v->nlitter++] = o;
+  }
+  return true;
+}
+
+/* One scan at a time, and nothing immutable is taken out meanwhile. */
+static pthread_mutex_t scanning = PTHREAD_MUTEX_INITIALIZER;
+
 bool rl_leak_find(const rl_leak_question *q, const rl_inspector *in, rl_verdict *v) {
-  static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
   scan s;
   *v = (rl_verdict){.n = 0};
-  pthread_mutex_lock(&one);
+  pthread_mutex_lock(&scanning);
   bool ok = run(&s, q, in);
   if (ok && q->tidy && tidy(&s)) {
     forget(&s);
     ok = run(&s, q, in);
   }
-  ok = ok && conclude(&s, v);
+  ok = ok && list_leaked(&s, v) && list_litter(&s, v);
   forget(&s);
-  pthread_mutex_unlock(&one);
+  pthread_mutex_unlock(&scanning);
+  if (!ok) rl_verdict_drop(v);
   return ok;
 }
 
@@ -710,7 +789,9 @@ bool rl_verdict_all(rl_program *p, rl_verdict *v) {
 
 void rl_verdict_drop(rl_verdict *v) {
   for (unsigned i = 0; i < v->n; i++) rl_release(&v->leaked[i].task->end.src.obj);
+  for (unsigned i = 0; i < v->nlitter; i++) rl_release(v->litter[i]);
   free(v->leaked);
+  free(v->litter);
   *v = (rl_verdict){.n = 0};
 }
 
@@ -724,11 +805,45 @@ static bool unwind(const rl_leaked *l, rl_wakes *ws) {
   return ours;
 }
 
+static void drain(rl_chan *c) {
+  rl_status st;
+  do {
+    rl_wakes ws = {NULL, NULL};
+    rl_msg m = {.tag = RL_MSG_NONE};
+    rl_lock_take(&c->src.lock);
+    st = rl_chan_take(c, &m, &ws);
+    rl_lock_leave(&c->src.lock);
+    rl_wake_all(&ws);
+    rl_msg_drop(&m);
+  } while (st == RL_OK);
+}
+
+/* Only another scan can be reading it: see docs/leaks.md. */
+static void take_out(rl_msg *content) {
+  rl_msg m;
+  pthread_mutex_lock(&scanning);
+  rl_msg_move(&m, content);
+  pthread_mutex_unlock(&scanning);
+  rl_msg_drop(&m);
+}
+
+static void empty(rl_object *o) {
+  switch (o->kind) {
+  case RL_CHAN: drain((rl_chan *)o); break;
+  case RL_DONE: take_out(&((rl_done *)o)->cause); break;
+  case RL_TASK: take_out(&((rl_task *)o)->outcome); break;
+  case RL_AFTER: rl_after_stop(rl_after_of(o)); break;
+  case RL_GATE: take_out(&((rl_once *)o)->outcome); break;
+  default: rl_broken(__FILE__, __LINE__, "a carrier of no kind");
+  }
+}
+
 unsigned rl_leak_unwind(const rl_verdict *v) {
   unsigned n = 0;
   rl_wakes ws = {NULL, NULL};
   for (unsigned i = 0; i < v->n; i++) n += unwind(&v->leaked[i], &ws);
   rl_wake_all(&ws);
+  for (unsigned i = 0; i < v->nlitter; i++) empty(v->litter[i]);
   return n;
 }
 

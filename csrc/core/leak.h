@@ -43,6 +43,9 @@ typedef struct rl_leaked {
 typedef struct rl_verdict {
   rl_leaked *leaked;
   unsigned n;
+  rl_object **
+      litter; /* carriers that nobody can come to by any path, whatever becomes of the tasks; counted */
+  unsigned nlitter;
   bool deadlock;      /* RL_MAIN_WAITS: nothing can wake the main program, */
   unsigned main_turn; /* in this wait */
 } rl_verdict;
@@ -53,7 +56,8 @@ bool rl_leak_find(const rl_leak_question *q, const rl_inspector *in, rl_verdict 
 bool rl_verdict_all(rl_program *p, rl_verdict *v);
 void rl_verdict_drop(rl_verdict *v);
 
-/* Ends those waits with RL_LEAKED, where they still last; returns how many. */
+/* Ends those waits with RL_LEAKED, where they still last; returns how many. Then takes out what the litter holds, so that
+   it goes when the verdict does. */
 unsigned rl_leak_unwind(const rl_verdict *v);
 /* Until those have ended or wait again, as long as that makes progress. */
 void rl_leak_await_rest(const rl_verdict *v);

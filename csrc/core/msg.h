@@ -59,6 +59,11 @@ rl_blob *rl_blob_make(const void *data, size_t size, rl_ref *ref, uint32_t nrefs
 void rl_blob_retain(rl_blob *b);
 void rl_blob_release(rl_blob *b);
 
+static inline bool rl_msg_has_refs(const rl_msg *m) {
+  if (m->tag >= RL_MSG_INLINE) return false; /* most are */
+  return m->tag == RL_MSG_REF || (m->tag == RL_MSG_BLOB && m->u.blob->nrefs > 0);
+}
+
 /* Empties `m`, releasing what it holds. */
 void rl_msg_drop(rl_msg *m);
 /* Moves: `from` is empty afterwards, `to` must be empty. */
@@ -73,6 +78,11 @@ static inline void rl_msg_move(rl_msg *to, rl_msg *from) {
 }
 /* Shares the content: both hold it. */
 void rl_msg_share(rl_msg *to, const rl_msg *from);
+/* The same with what `o` keeps. */
+static inline void rl_msg_copy(rl_msg *to, const rl_msg *from, rl_object *o) {
+  rl_msg_share(to, from);
+  if (rl_msg_has_refs(from)) rl_object_copied(o);
+}
 /* Bytes held by all blobs. */
 size_t rl_msg_bytes(void);
 

@@ -6,9 +6,13 @@
 
 #include <stddef.h>
 
+#include "core/carrier.h"
+
 void rl_object_init(rl_object *o, rl_kind kind, void (*destroy)(rl_object *)) {
   atomic_init(&o->counts, 1);
   o->kind = (uint8_t)kind;
+  atomic_init(&o->copied, 0);
+  atomic_init(&o->carrier, 0);
   o->u.abandoned = NULL;
   o->destroy = destroy;
 }
@@ -21,6 +25,7 @@ static void destroy_all(rl_object *o) {
   destroying = true;
   while ((o = dying) != NULL) {
     dying = o->u.dying;
+    if (atomic_load_explicit(&o->carrier, memory_order_relaxed) != 0) rl_carrier_remove(o);
     o->destroy(o);
   }
   destroying = false;

@@ -20,6 +20,9 @@ struct rl_object {
   atomic_uint_fast64_t
       counts;   /* the lower half: all; the upper: those with a right that can wake */
   uint8_t kind; /* an rl_kind; immutable */
+  atomic_uchar
+      copied; /* a reference that it keeps was copied out of it, since leak analysis has last looked */
+  atomic_uint carrier; /* its place in the list of carriers, from 1; 0: it is none */
   union {
     /* Runs when the last count with a right that can wake goes, under no lock; NULL: nothing does. Set before there
        is any. */
@@ -93,6 +96,11 @@ static inline void rl_release_as(rl_object *o, uint8_t rights) {
 }
 static inline void rl_release(rl_object *o) {
   rl_release_as(o, 0);
+}
+
+/* To be called after that, before the caller may lose what has let it do so. */
+static inline void rl_object_copied(rl_object *o) {
+  atomic_fetch_or_explicit(&o->copied, 1, memory_order_release);
 }
 
 /* For weak references: false when the last count has gone already. */

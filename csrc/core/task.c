@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/carrier.h"
 #include "core/log.h"
 
 static _Atomic(rl_program *) programs;
@@ -113,6 +114,7 @@ void rl_task_end(rl_task *t, bool failed) {
   rl_wakes ws = {NULL, NULL};
   if (t->fiber.pin) rl_sched_unpin(&t->fiber);
   rl_owner_end(&t->owner);
+  rl_carry(&t->end.src.obj, &t->outcome);
   if (rl_logging()) rl_log_task(failed ? RL_LOG_FAILED : RL_LOG_FINISHED, t);
   atomic_store_explicit(&t->state, failed ? RL_FAILED : RL_FINISHED, memory_order_release);
   if (rl_interrupt_pending(t)) rl_interrupt_drop(t);

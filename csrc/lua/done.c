@@ -294,16 +294,17 @@ static int done_name(lua_State *L) {
 static void push_values(lua_State *L, rl_state *S, rl_done *d) {
   if (lua_getiuservalue(L, -1, 1) != LUA_TNIL) return;
   lua_pop(L, 1);
-  rl_decode(L, S, &d->values);
+  rl_receive_copy(L, S, &d->values, &d->event.src.obj);
   if (!lua_istable(L, -1)) /* by a __transfer, or a module that has changed */
     luaL_error(L, "values must be a table, and came as %s", luaL_typename(L, -1));
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, -3, 1);
 }
 
-/* Replaces the handle on top by that of `above`, and makes it keep that one and so its decoded values. */
-static void climb(lua_State *L, rl_state *S, rl_done *above) {
+/* Replaces the handle on top, of `d`, by that of `above`, and makes it keep that one and so its decoded values. */
+static void climb(lua_State *L, rl_state *S, rl_done *d, rl_done *above) {
   rl_handle_push(L, S, &above->event.src.obj, RL_MAY_WATCH);
+  for (; d != above; d = d->values_from) rl_object_copied(&d->event.src.obj);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, -3, 2);
   lua_remove(L, -2);
@@ -323,7 +324,8 @@ static int done_value(lua_State *L) {
   lua_pushvalue(L, 1);
   for (rl_done *d = of; d; d = d->values_from) {
     if (d->values.tag == RL_MSG_NONE) continue;
-    if (d != of) climb(L, S, d);
+    if (d != of) climb(L, S, of, d);
+    of = d;
     push_values(L, S, d);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, -2) != LUA_TNIL) return 1;

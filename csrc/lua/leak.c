@@ -167,6 +167,7 @@ Unwinds the tasks that leaked.
 The wait of each raises `leaked`, once; its `<close>` variables and what it has deferred run, and may wait; its state is closed and
 its memory returns. Who catches the error and waits again for what nobody can give leaks again, and is unwound the next time.
 Waits until they have ended, or are at rest again, as long as that makes progress.
+Also gives back what hangs on nothing but itself, such as a channel in its own buffer that nobody has any more.
 @function rille.collect
 @treturn integer how many were unwound
 @raise in a finalizer; out of memory

@@ -33,7 +33,7 @@ static rl_once *check_once(lua_State *L, rl_state **S) {
 }
 
 static int push_outcome(lua_State *L, rl_state *S, rl_once *o) {
-  int n = rl_decode(L, S, &o->outcome);
+  int n = rl_receive_copy(L, S, &o->outcome, &o->gate.src.obj);
   if (!o->failed) return n;
   if (n == 0) lua_pushliteral(L, "not enough memory"); /* there was none for the error */
   return lua_error(L);
@@ -79,6 +79,7 @@ static int ran(lua_State *L, int status, lua_KContext ctx) {
   rl_once *o = (rl_once *)rl_handle_as(L, 1, RL_H_ONCE)->edge.ref.to;
   o->failed = status != LUA_OK && status != LUA_YIELD;
   if (o->failed) keep_failure(L, o);
+  rl_carry(&o->gate.src.obj, &o->outcome);
   atomic_store_explicit(&o->decided, true, memory_order_release);
   rl_grant_end(rl_state_owner(S), &o->gate.alone, false);
   return o->failed ? lua_error(L) : lua_gettop(L) - 3;

@@ -492,8 +492,12 @@ static rl_task *joined(rl_state *S) {
   return (rl_task *)S->wait->cases[S->wait->n - 1].node.on;
 }
 
+static int receive_outcome(lua_State *L, rl_state *S, rl_task *t) {
+  return rl_receive_copy(L, S, &t->outcome, &t->end.src.obj);
+}
+
 static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
-  if (t->outcome.tag == RL_MSG_NONE || rl_decode(L, S, &t->outcome) == 0)
+  if (t->outcome.tag == RL_MSG_NONE || receive_outcome(L, S, t) == 0)
     lua_pushstring(L, t->complaint ? t->complaint : "not enough memory");
 }
 
@@ -514,7 +518,7 @@ static int join_finish(lua_State *L, rl_state *S, rl_status st) {
   rl_task *t = joined(S);
   take(t);
   lua_pushboolean(L, !failed(t));
-  if (!failed(t)) return 1 + rl_decode(L, S, &t->outcome);
+  if (!failed(t)) return 1 + receive_outcome(L, S, t);
   push_outcome_error(L, S, t);
   return 2;
 }
@@ -527,7 +531,7 @@ static int await_finish(lua_State *L, rl_state *S, rl_status st) {
   }
   rl_task *t = joined(S);
   take(t);
-  if (!failed(t)) return rl_decode(L, S, &t->outcome);
+  if (!failed(t)) return receive_outcome(L, S, t);
   push_outcome_error(L, S, t);
   return lua_error(L);
 }

@@ -133,6 +133,7 @@ static void push_decoded(lua_State *L, rl_state *S, transfer *T, int tidx, rl_un
   lua_newtable(L);
   int classes = lua_gettop(L);
   rl_decode_blob(L, S, u->blob, classes);
+  rl_object_copied(&u->obj);
   lua_settop(L, classes);
   if (!push_known(L, tidx, u)) {
     rl_unit **box = push_box(L, tidx, classes);

@@ -372,13 +372,20 @@ int rl_receive(lua_State *L, rl_state *S, rl_msg *m) {
   return lua_gettop(L) - top;
 }
 
+int rl_receive_copy(lua_State *L, rl_state *S, const rl_msg *m, rl_object *o) {
+  if (!rl_msg_has_refs(m)) return rl_decode(L, S, m);
+  rl_msg copy;
+  rl_msg_copy(&copy, m, o);
+  return rl_receive(L, S, &copy);
+}
+
 void rl_push_fired(lua_State *L, rl_state *S, rl_event *e) {
   rl_done *d = rl_done_of(e);
   lua_pushstring(L, rl_why_text(d ? d->why : RL_CANCELED));
   if (!d || d->cause.tag == RL_MSG_NONE)
     lua_pushvalue(L, -1);
   else
-    rl_decode(L, S, &d->cause);
+    rl_receive_copy(L, S, &d->cause, &e->src.obj);
 }
 
 void rl_push_case_fired(lua_State *L, rl_state *S, rl_case *c, rl_status st) {

@@ -86,6 +86,8 @@ double rl_deadline_at(lua_State *L, int idx);
 
 /* Decodes and drops `m`; returns the number of values pushed. May raise; `m` is dropped in any case. */
 int rl_receive(lua_State *L, rl_state *S, rl_msg *m);
+/* The same with a copy of what `o` keeps. */
+int rl_receive_copy(lua_State *L, rl_state *S, const rl_msg *m, rl_object *o);
 
 /* When the guard or the deadline has ended a wait: pushes nil, error, cause. */
 static inline bool rl_wait_cut_short(const rl_wait *W, rl_status st) {

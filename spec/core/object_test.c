@@ -1,7 +1,7 @@
 /*
-** object_test: counts, edges, weak references, messages.
+** object_test: counts, edges, weak references, messages, carriers.
 */
-#include "core/msg.h"
+#include "core/carrier.h"
 #include "test.h"
 
 typedef struct ring {
@@ -96,6 +96,45 @@ static void references(void) {
   CHECK(atomic_load(&destroyed) == 1, "the last reference releases");
 }
 
+static void *make_carriers(void *arg) {
+  ring *l[50];
+  (void)arg;
+  for (int round = 0; round < 200; round++) {
+    for (int i = 0; i < 50; i++) rl_carrier_add(&(l[i] = make_link(NULL))->obj);
+    for (int i = 0; i < 50; i++) rl_release(&l[(i * 7) % 50]->obj);
+  }
+  return NULL;
+}
+
+static void *list_carriers(void *arg) {
+  rl_object *list[100];
+  for (int round = 0; round < 2000; round++) {
+    unsigned n = rl_carrier_list(list, 100);
+    for (unsigned i = 0; i < n; i++) rl_release(list[i]);
+  }
+  return arg;
+}
+
+static void carriers(void) {
+  rl_object *list[2];
+  ring *kept = make_link(NULL);
+  rl_msg plain = {.u = {.i = 1}, .tag = RL_MSG_INTEGER};
+  rl_msg m = {.u = {.ref = {.to = &kept->obj, .rights = RL_MAY_SEND}}, .tag = RL_MSG_REF};
+  atomic_store(&destroyed, 0);
+  rl_carry(&kept->obj, &plain);
+  CHECK(rl_carrier_count() == 0, "what carries no references is not listed");
+  rl_carry(&kept->obj, &m);
+  rl_carry(&kept->obj, &m);
+  pthread_t t[3];
+  for (int i = 0; i < 3; i++) t[i] = start_thread(i < 2 ? make_carriers : list_carriers, NULL);
+  for (int i = 0; i < 3; i++) join_thread(t[i]);
+  CHECK(atomic_load(&destroyed) == 20000, "being listed keeps nobody");
+  CHECK(rl_carrier_list(list, 2) == 1 && list[0] == &kept->obj, "who is left is listed once");
+  rl_release(&kept->obj);
+  rl_release(&kept->obj);
+  CHECK(rl_carrier_count() == 0, "who is destroyed leaves the list");
+}
+
 static rl_lock lock;
 static unsigned guarded;
 
@@ -129,6 +168,7 @@ int main(void) {
   weak_references();
   blobs();
   references();
+  carriers();
   the_lock_excludes();
   random_numbers();
   return finish();
