@@ -108,6 +108,24 @@ describe("at exit a leak #exec", function()
     assert.equal("rille: RILLE_LEAKS=loud is none of ignore, report, fail, collect\n", result.err)
   end)
 
+  it("is who only a channel in its own buffer could wake", function()
+    local script = [[
+      do
+        local ch, ring = rille.chan(), rille.chan(1)
+        parked("ringed", function()
+          local _ <close> = rille.defer(function() print "unwound" end)
+          ch:recv()
+        end)
+        ring:send { ring, ch:sender() }
+      end
+      collectgarbage()
+    ]]
+    assert.matches("ringed", ended(1, run(script, "fail")).err)
+    local result = ended(0, run(script, "collect"))
+    assert.equal("unwound\n", result.out)
+    assert.equal("", result.err)
+  end)
+
   it("is reported of many, each with its place", function()
     local result = ended(0, run [[
       for i = 1, 5 do parked("leak" .. i, function() rille.never:recv() end) end
@@ -202,5 +220,52 @@ describe("a deadlock #exec", function()
     ]], "ignore")
     ended(0, result)
     assert.matches("^nil\tdeadline exceeded.*\nslept\ncomputed\nblocked\nnumber\n", result.out)
+  end)
+end)
+
+-- Each of them makes rings, some of them live, and collects while the others do; the channels of
+-- one are no business of another's, but for the number of all.
+describe("leaks of several programs #exec", function()
+  local PROGRAM = [[
+    local rille = require "rille"
+    local function ring(v)
+      local ch = rille.chan(1)
+      ch:send { ch, v }
+      return ch
+    end
+    for round = 1, 40 do
+      local live, dead = rille.chan(), rille.chan()
+      local kept = ring(live:sender())
+      local woken = rille.go({ name = "live" }, function() return live:recv() end)
+      local lost = rille.go({ name = "dead" }, function() return dead:recv() end)
+      while lost:status() ~= "waiting" or woken:status() ~= "waiting" do rille.yield() end
+      for _ = 1, 10 do ring(dead:sender()) end
+      live, dead = nil, nil
+      collectgarbage()
+      local found = rille.leaks()
+      assert(#found <= 1 and (#found == 0 or found[1].name == "dead"), "a false verdict")
+      while not lost:join(0) do
+        rille.collect()
+        if lost:status() == "failed" then break end
+      end
+      assert(kept:recv()[2]:send(round))
+      assert(woken:await() == round)
+    end
+  ]]
+
+  it("are each its own", function()
+    local path = os.tmpname()
+    assert(os.execute(([[cc -shared -fPIC -I"$(.ci/lua-incdir)" -o '%s' spec/support/programs.c]])
+      :format(path)))
+    local result = helper.run(([[
+      local rille = require "rille"
+      local programs = package.loadlib('%s', "luaopen_programs")()
+      assert(programs(3, %q) == 0)
+      rille.collect()
+      print(rille.stats().channels)
+    ]]):format(path, PROGRAM), { env = { RILLE_LEAKS = "" } })
+    os.remove(path)
+    assert.equal("", result.err)
+    assert.equal("0\n", result.out)
   end)
 end)

@@ -232,27 +232,6 @@ local function times(least, most, fn, ...)
   for _ = 1, random(least, most) do fn(...) end
 end
 
--- What only hangs on itself, as a channel in its own buffer, and on nothing that a task holds, the
--- analysis does not see, and what it could wake is spared for its sake. So where that may happen
--- there is one more leaked task, which has an eye on everything.
-local function may_hang_on_itself(plan)
-  for _, o in ipairs(plan.objects) do
-    if o.cause or (o.buffer and #o.buffer > 0) then return true end
-  end
-  return false
-end
-
-local function add_witness(plan)
-  local eyes = { chan = "recv", timer = "recv", done = "watch", task = "join", ended = "join" }
-  local held = {}
-  for i, o in ipairs(plan.objects) do
-    if eyes[o.kind] then held[#held + 1] = { of = i, as = eyes[o.kind] } end
-  end
-  add(plan, {
-    kind = "task", held = held, trash = {}, style = "plain", wait = { op = "never", cases = {} },
-  })
-end
-
 --- A new plan, the same for the same numbers. `timed`: may anything in it happen by time alone?
 function graph.new(seed, number, timed)
   math.randomseed(seed, number)
@@ -270,8 +249,6 @@ function graph.new(seed, number, timed)
     if o.kind == "chan" then fill_channel(plan, o) end
     if o.kind == "done" then fill_done(plan, o) end
   end
-  plan.witnessed = may_hang_on_itself(plan)
-  if plan.witnessed then add_witness(plan) end
   plan.main, plan.trash = handles(plan, 0, 10), handles(plan, 0, 1)
   plan.asked_by_task, plan.kept = chance(10), chance(15)
   return plan
