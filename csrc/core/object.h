@@ -18,10 +18,9 @@ typedef enum { RL_CHAN, RL_DONE, RL_TASK, RL_CLASS, RL_AFTER, RL_GATE } rl_kind;
 typedef struct rl_object rl_object;
 struct rl_object {
   atomic_uint_fast64_t
-      counts;   /* the lower half: all; the upper: those with a right that can wake */
-  uint8_t kind; /* an rl_kind; immutable */
-  atomic_uchar
-      copied; /* a reference that it keeps was copied out of it, since leak analysis has last looked */
+      counts;          /* the lower half: all; the upper: those with a right that can wake */
+  uint8_t kind;        /* an rl_kind; immutable */
+  atomic_uchar copied; /* leak analysis has to look again: see rl_object_copied */
   atomic_uint carrier; /* its place in the list of carriers, from 1; 0: it is none */
   union {
     /* Runs when the last count with a right that can wake goes, under no lock; NULL: nothing does. Set before there
@@ -98,7 +97,7 @@ static inline void rl_release(rl_object *o) {
   rl_release_as(o, 0);
 }
 
-/* To be called after that, before the caller may lose what has let it do so. */
+/* To be called by whoever has copied a reference out of `o` that it keeps: after that, and before it may lose `o`. */
 static inline void rl_object_copied(rl_object *o) {
   atomic_fetch_or_explicit(&o->copied, 1, memory_order_release);
 }
