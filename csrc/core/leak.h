@@ -43,8 +43,7 @@ typedef struct rl_leaked {
 typedef struct rl_verdict {
   rl_leaked *leaked;
   unsigned n;
-  rl_object **
-      litter; /* carriers that nobody can come to by any path, whatever becomes of the tasks; counted */
+  rl_object **litter; /* carriers that nobody comes to again, in any case; counted */
   unsigned nlitter;
   bool deadlock;      /* RL_MAIN_WAITS: nothing can wake the main program, */
   unsigned main_turn; /* in this wait */
