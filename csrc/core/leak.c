@@ -738,11 +738,16 @@ static rl_object *as_litter(const node *n) {
   return atomic_load_explicit(&o->carrier, memory_order_relaxed) != 0 ? o : NULL;
 }
 
-static bool list_litter(scan *s, rl_verdict *v) {
-  mark_holders(s);
+static uint32_t count_litter(scan *s) {
   uint32_t n = 0;
   for (uint32_t i = 0; i < s->nodes.n; i++) n += as_litter(node_at(s, i)) != NULL;
-  v->litter = malloc((n + 1) * sizeof(rl_object *));
+  return n;
+}
+
+static bool list_litter(scan *s, rl_verdict *v) {
+  if (count_litter(s) == 0) return true; /* mostly */
+  mark_holders(s);
+  v->litter = malloc((count_litter(s) + 1) * sizeof(rl_object *));
   if (!v->litter || s->failed) return false;
   for (uint32_t i = 0; i < s->nodes.n; i++) {
     rl_object *o = as_litter(node_at(s, i));

@@ -91,8 +91,9 @@ static void push_task(lua_State *L, box *b, rl_task *t) {
   rl_sight_drop(&b->sight);
 }
 
-/* Pushes the list of all in the box, which lies on top; the oldest first, as they were listed the newest first. */
-static int push_list(lua_State *L, box *b) {
+/* (box) -> the list of all in it, the oldest first, as they were listed the newest first. */
+static int make_list(lua_State *L) {
+  box *b = lua_touserdata(L, 1);
   lua_createtable(L, b->v.n < 1000 ? (int)b->v.n : 0, 0);
   lua_Integer n = 0;
   for (unsigned i = b->v.n; i-- > 0;) {
@@ -100,6 +101,18 @@ static int push_list(lua_State *L, box *b) {
     push_task(L, b, b->v.leaked[i].task);
     lua_rawseti(L, -2, ++n);
   }
+  return 1;
+}
+
+/* Pushes that list. Nothing of it is garbage: the collector would look through it again and again in vain. */
+static int push_list(lua_State *L, box *b) {
+  bool collects = lua_gc(L, LUA_GCISRUNNING) == 1;
+  lua_gc(L, LUA_GCSTOP);
+  lua_pushcfunction(L, make_list);
+  lua_pushlightuserdata(L, b);
+  int failed = lua_pcall(L, 1, 1, 0);
+  if (collects) lua_gc(L, LUA_GCRESTART);
+  if (failed) return lua_error(L);
   rl_verdict_drop(&b->v);
   return 1;
 }
