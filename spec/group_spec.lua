@@ -515,6 +515,16 @@ describe("an owner that is interrupted at any instruction", function()
     end)
   end
 
+  it("finds the failure of a task whose status tells of it before its end does", function()
+    for _ = 1, 10000 do
+      local group <close> = rille.group { policy = "all" }
+      local task, failure = group:go(throws, 1), rille._failure
+      while task:status() ~= "failed" do end -- luacheck: ignore 542
+      assert(failure(task))
+      group:wait()
+    end
+  end)
+
   it("loses no failure, and can wait again", function()
     local n = 0
     repeat

@@ -506,7 +506,7 @@ static void push_outcome_error(lua_State *L, rl_state *S, rl_task *t) {
 static int rille_failure(lua_State *L) {
   rl_state *S = rl_self(L);
   rl_task *t = (rl_task *)rl_handle_check(L, NULL, 1, RL_H_TASK);
-  if (!rl_task_ended(t) || t->rank == 0) return 0;
+  if (rl_task_status(t) != RL_FAILED || t->rank == 0) return 0;
   lua_pushinteger(L, t->rank);
   lua_pushboolean(L, t->late);
   push_outcome_error(L, S, t);
@@ -582,7 +582,7 @@ Where the task failed.
 */
 static int task_traceback(lua_State *L) {
   rl_task *t = check(L, NULL);
-  lua_pushstring(L, rl_task_ended(t) ? t->traceback : NULL);
+  lua_pushstring(L, rl_task_status(t) == RL_FAILED ? t->traceback : NULL);
   return 1;
 }
 
