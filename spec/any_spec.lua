@@ -308,16 +308,10 @@ describe("rille.any", function()
       collectgarbage()
       collectgarbage()
     end
-    local function resident()
-      for line in io.lines "/proc/self/status" do
-        local kilobytes = line:match "^VmRSS:%s+(%d+)"
-        if kilobytes then return tonumber(kilobytes) end
-      end
-    end
     churn(10000)
-    local before = resident()
+    local before = helper.resident()
     churn(50000)
-    assert.is_true(resident() - before < 8 * 1024)
+    assert.is_true(helper.resident() - before < 8 * 1024)
   end)
 
   it("makes no task", function()

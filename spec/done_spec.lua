@@ -1064,13 +1064,6 @@ describe("a tree", function()
 end)
 
 describe("dropped children", function()
-  local function resident()
-    for line in io.lines "/proc/self/status" do
-      local kilobytes = line:match "^VmRSS:%s+(%d+)"
-      if kilobytes then return tonumber(kilobytes) end
-    end
-  end
-
   local function churn(n, make)
     for i = 1, n do
       make(i)
@@ -1082,9 +1075,9 @@ describe("dropped children", function()
 
   local function bounded(make)
     churn(20000, make)
-    local before = resident()
+    local before = helper.resident()
     churn(100000, make)
-    assert.is_true(resident() - before < 8 * 1024)
+    assert.is_true(helper.resident() - before < 8 * 1024)
   end
 
   it("cost a live parent nothing #memory", function()

@@ -33,6 +33,14 @@ function helper.lua_cmd()
   return os.getenv "RILLE_LUA" or arg[first] or "lua5.4"
 end
 
+--- How many kilobytes of memory this process has.
+function helper.resident()
+  for line in io.lines "/proc/self/status" do
+    local kilobytes = line:match "^VmRSS:%s+(%d+)"
+    if kilobytes then return tonumber(kilobytes) end
+  end
+end
+
 local function spill(path, text)
   local file = assert(io.open(path, "wb"))
   file:write(text)

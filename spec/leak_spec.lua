@@ -88,14 +88,6 @@ local function watcher(name, done)
   return parked(name, function() done:wait() end)
 end
 
--- Kilobytes of memory.
-local function resident()
-  for text in io.lines "/proc/self/status" do
-    local kilobytes = text:match "^VmRSS:%s+(%d+)"
-    if kilobytes then return tonumber(kilobytes) end
-  end
-end
-
 -- A task that lives as long as `ch`, a channel that the main program can send on, and holds the
 -- rest.
 local function keeper(name, ch, ...)
@@ -1401,9 +1393,9 @@ describe("rille.collect", function()
       assert.equal(0, rille.stats().channels)
     end
     round()
-    local before = resident()
+    local before = helper.resident()
     for _ = 1, 5 do round() end
-    assert.is_true(resident() - before < 4096)
+    assert.eventually(function() return helper.resident() - before < 4096 end, BOUND)
   end)
 
   it("gives the memory of tasks back #memory", function()
@@ -1425,9 +1417,9 @@ describe("rille.collect", function()
     end
     round()
     round()
-    local before = resident()
+    local before = helper.resident()
     for _ = 1, 10 do round() end -- of 9 MB each; threads give them back when they are idle
-    assert.eventually(function() return resident() - before < 8192 end, BOUND)
+    assert.eventually(function() return helper.resident() - before < 8192 end, BOUND)
   end)
 end)
 
