@@ -36,11 +36,7 @@ local function at_each_instruction(fn, check)
 end
 
 local function no_task_left()
-  local late = rille.now() + BOUND
-  while #rille.tasks() > 0 do
-    assert(rille.now() < late, "tasks are left")
-    rille.sleep(1e-4)
-  end
+  assert.eventually(function() return #rille.tasks() == 0 end, BOUND)
 end
 
 describe("cut short at any instruction", function()

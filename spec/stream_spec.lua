@@ -27,15 +27,6 @@ local function fail_at(n)
   end
 end
 
--- Waits until fn gives something true.
-local function until_true(fn)
-  local deadline = rille.now() + BOUND
-  while not fn() do
-    if rille.now() > deadline then error("not after " .. BOUND .. " s", 2) end
-    rille.yield()
-  end
-end
-
 local function tasks_left()
   local names = {}
   for _, task in ipairs(rille.tasks()) do
@@ -135,7 +126,7 @@ describe("a source", function()
     assert.equal(500, #b:collect())
     assert.equal(500, reader:await(BOUND))
     assert.is_true(task:await(BOUND))
-    until_true(no_tasks) -- nobody here waits for what keeps the source that the two share
+    assert.eventually(no_tasks, BOUND) -- nobody waits for what keeps the source of the two
   end)
 
   it("lets such an iterator wait, fail and be stopped", function()
@@ -176,7 +167,7 @@ describe("a source", function()
         assert.equal("from: " .. text, tostring(err))
       end
     end
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("gives what a stream gives, until its own done fires", function()
@@ -316,7 +307,7 @@ describe("a stage", function()
       return n
     end, { workers = 4 })
     local ch, task = s:chan(0)
-    until_true(function() return #count >= 8 end) -- 2 for each worker
+    assert.eventually(function() return #count >= 8 end, BOUND) -- 2 for each worker
     for _ = 1, 100 do rille.yield() end
     assert.equal(8, #count)
     gate:close()
@@ -409,7 +400,7 @@ describe("a stage", function()
     assert.equal(500500, b:reduce(add, 0))
     assert.equal(1001000, sums:await(BOUND))
     assert.is_true(task:await(BOUND))
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("tees: the one goes on when the other has enough, or is closed", function()
@@ -438,7 +429,7 @@ describe("a stage", function()
       if n == 1000 then break end
     end
     b:close()
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("tees and splits: a merge of the branches has all", function()
@@ -460,7 +451,7 @@ describe("a stage", function()
     assert.equal(1000, #list)
     assert.equal("integer", math.type(ch:recv()))
     a:close()
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("tees and splits: what cannot cross is told to all ends", function()
@@ -494,7 +485,7 @@ describe("a stage", function()
     a, b = stream.range(nil, 1, 10):split(2)
     raises("have no end yet", function() for _ in a:map(same, { workers = 2 }):iter() do end end)
     b:close()
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("is a boundary where a buffer is", function()
@@ -611,7 +602,7 @@ describe("an end", function()
       raises("send", function() ch:send(1) end)
     end
     assert.equal(128, (stream.range(nil, 1, 0):chan()):cap())
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("reads what came before the tasks had ended", function()
@@ -620,7 +611,7 @@ describe("an end", function()
       local list = {}
       for n in s:iter() do
         list[#list + 1] = n
-        if n == 1 then until_true(no_tasks) end
+        if n == 1 then assert.eventually(no_tasks, BOUND) end
       end
       assert.same(numbers(20), list)
     end
@@ -633,7 +624,7 @@ describe("an end", function()
       for n in stream.range(done, 1, 20):iter() do
         list[#list + 1] = n
         if n == 1 then
-          until_true(no_tasks)
+          assert.eventually(no_tasks, BOUND)
           cancel()
         end
       end
@@ -673,10 +664,10 @@ describe("an end", function()
       end
     end
     begin()
-    until_true(function()
+    assert.eventually(function()
       collectgarbage()
       return no_tasks()
-    end)
+    end, BOUND)
   end)
 
   it("that is a channel needs no stream", function()
@@ -698,7 +689,7 @@ describe("an end", function()
       task:interrupt "enough"
       for _ in ch do end -- luacheck: ignore 542
       assert.same({ false, "enough" }, { task:join(BOUND) })
-      until_true(no_tasks)
+      assert.eventually(no_tasks, BOUND)
     end
   end)
 
@@ -707,10 +698,10 @@ describe("an end", function()
       stream.range(nil, 1):map(same, { workers = 2 }):filter(even):chan()
     end
     drop()
-    until_true(function()
+    assert.eventually(function()
       rille.collect()
       return no_tasks()
-    end)
+    end, BOUND)
   end)
 
   it("raises what its function raises, when all tasks have ended", function()
@@ -770,7 +761,7 @@ describe("an end", function()
     local ok, err = pcall(function()
       for n in s:iter() do
         gate:close()
-        until_true(failure_is_there)
+        assert.eventually(failure_is_there, BOUND)
         if n == 1 then break end
       end
     end)
@@ -863,7 +854,7 @@ describe("a failure", function()
       local co = coroutine.create(print)
       stream.range(nil, 1, 3):map(same, { workers = 2 }):map(function() return co end):collect()
     end)
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
     collectgarbage "restart"
   end)
 
@@ -879,7 +870,7 @@ describe("a failure", function()
     assert.equal(500500, b:reduce(add, 0))
     ok, err = task:join(BOUND)
     failed("map 2", "no 50", ok or nil, err)
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 
   it("of what is merged is one of the whole", function()
@@ -928,9 +919,9 @@ describe("a failure", function()
       end
       return n
     end, { workers = 2 }):take(3):buffer(3):map(same):chan(0)
-    until_true(function() return not running "take 2" end)
+    assert.eventually(function() return not running "take 2" end, BOUND)
     hold:close()
-    until_true(function() return not running "map 1" end)
+    assert.eventually(function() return not running "map 1" end, BOUND)
     local list = {}
     for n in ch do list[#list + 1] = n end
     assert.same({ 1, 2, 3 }, list)
@@ -1129,6 +1120,6 @@ describe("the page on streams", function()
     end
     assert.is_true(n > 5)
     rille.collect() -- what the example of tee leaves unread
-    until_true(no_tasks)
+    assert.eventually(no_tasks, BOUND)
   end)
 end)
